@@ -1,0 +1,92 @@
+package rpc
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// forwardedKey marks a request that another node sent on. Such a request is
+// decided here or refused, never sent on again: two nodes that each believe the
+// other leads would play ping-pong with it.
+const forwardedKey = "x-postern-forwarded"
+
+// leaderPatience bounds how long a write waits for a leader to appear. It is a
+// few election timeouts; after that the client learns that there is none.
+const leaderPatience = 10 * time.Second
+
+// forward runs writes on the leader. The request is what travels, not its
+// outcome: the leader's service checks it on the leader's own View, so writers
+// of one root record queue there instead of colliding at their guards.
+//
+// A write is tried again only when the answer says that nothing was started
+// (ErrNotLeader). A connection that broke after the request was sent leaves the
+// outcome unknown; the client is told (UNAVAILABLE) and may use a token.
+func (s *Server) forward(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	m := s.methods[info.FullMethod]
+	if m == nil || !m.write || s.cfg.Leadership == nil {
+		return handler(ctx, req)
+	}
+	incoming, _ := metadata.FromIncomingContext(ctx)
+	if len(incoming.Get(forwardedKey)) > 0 {
+		if !s.cfg.Leadership.IsLeader() {
+			return nil, ErrNotLeader
+		}
+		return handler(ctx, req)
+	}
+	deadline := time.Now().Add(leaderPatience)
+	pause := 5 * time.Millisecond
+	for {
+		resp, err := s.once(ctx, m, incoming, req, info, handler)
+		if err == nil || !isNotLeader(err) {
+			return resp, err
+		}
+		if time.Now().After(deadline) {
+			return nil, status.Error(codes.Unavailable, "no leader: a majority of the control-plane nodes must be up; see `postern status`")
+		}
+		select {
+		case <-ctx.Done():
+			return nil, status.FromContextError(ctx.Err()).Err()
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, 100*time.Millisecond)
+	}
+}
+
+func (s *Server) once(ctx context.Context, m *method, incoming metadata.MD, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	if s.cfg.Leadership.IsLeader() {
+		return handler(ctx, req)
+	}
+	_, address := s.cfg.Leadership.Leader()
+	if address == "" {
+		return nil, ErrNotLeader
+	}
+	conn, err := s.cfg.Peer(address)
+	if err != nil {
+		return nil, ErrNotLeader
+	}
+	out := incoming.Copy()
+	// Names that HTTP/2 or gRPC own do not travel on.
+	for key := range out {
+		if key[0] == ':' || key == "content-type" || key == "user-agent" || key == "grpc-timeout" {
+			delete(out, key)
+		}
+	}
+	out.Set(forwardedKey, "1")
+	var header metadata.MD
+	reply := m.reply.New().Interface()
+	err = conn.Invoke(metadata.NewOutgoingContext(ctx, out), info.FullMethod, req, reply, grpc.Header(&header))
+	delete(header, "content-type")
+	if len(header) > 0 {
+		// Only fails when headers were sent already, which no unary handler does.
+		_ = grpc.SetHeader(ctx, header)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return reply, nil
+}

@@ -1,0 +1,63 @@
+package rpc
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+)
+
+// Peers keeps one connection to each other node, made on first use.
+type Peers struct {
+	creds   credentials.TransportCredentials
+	options []grpc.DialOption
+
+	mu    sync.Mutex
+	conns map[string]*grpc.ClientConn
+}
+
+// NewPeers returns Peers that dial with these credentials.
+func NewPeers(creds credentials.TransportCredentials, options ...grpc.DialOption) *Peers {
+	return &Peers{creds: creds, options: options, conns: map[string]*grpc.ClientConn{}}
+}
+
+// Conn returns the connection to the node at address ("host:port"). It does not
+// wait for the node: a call on the connection fails if it can't be reached.
+func (p *Peers) Conn(address string) (grpc.ClientConnInterface, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.conns[address]; c != nil {
+		return c, nil
+	}
+	options := append([]grpc.DialOption{
+		grpc.WithTransportCredentials(p.creds),
+		// A node that comes back is found within a second: leaders change faster
+		// than gRPC's default backoff of up to two minutes forgives.
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: 2 * time.Second,
+		}),
+	}, p.options...)
+	c, err := grpc.NewClient("passthrough:///"+address, options...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", address, err)
+	}
+	p.conns[address] = c
+	return c, nil
+}
+
+// Close closes every connection.
+func (p *Peers) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, c := range p.conns {
+		errs = append(errs, c.Close())
+	}
+	p.conns = map[string]*grpc.ClientConn{}
+	return errors.Join(errs...)
+}
