@@ -1,0 +1,66 @@
+package policy
+
+import (
+	"fmt"
+	"unicode/utf8"
+)
+
+// Problem is one finding about a document, at the place where it was written.
+type Problem struct {
+	// Path names the element, such as Statement[0].Condition.IpAddress.aws:SourceIp[1].
+	// It is empty for the document as a whole.
+	Path string
+	// Line and Column count from one; Column counts characters, not bytes.
+	// Both are zero for the document as a whole.
+	Line, Column int
+	// Message says what is wrong and, where that is known, what to write instead.
+	Message string
+}
+
+// String is the problem as one line for people: position, path, message.
+func (p Problem) String() string {
+	s := p.Message
+	if p.Path != "" {
+		s = p.Path + ": " + s
+	}
+	if p.Line > 0 {
+		s = fmt.Sprintf("%d:%d: %s", p.Line, p.Column, s)
+	}
+	return s
+}
+
+// Error is the problem that ended Parse or Compile.
+type Error struct {
+	Problem
+}
+
+func (e *Error) Error() string { return "policy document: " + e.Problem.String() }
+
+// position turns a byte offset into a line and a column.
+func position(text []byte, offset int) (line, column int) {
+	offset = min(offset, len(text))
+	line = 1
+	start := 0
+	for i := range offset {
+		if text[i] == '\n' {
+			line++
+			start = i + 1
+		}
+	}
+	return line, utf8.RuneCount(text[start:offset]) + 1
+}
+
+// source lets the elements of a document keep a byte offset only; most
+// documents are never complained about, so lines are counted when asked.
+type source struct {
+	text []byte
+}
+
+func (s *source) problem(path string, offset int, format string, args ...any) Problem {
+	line, column := position(s.text, offset)
+	return Problem{Path: path, Line: line, Column: column, Message: fmt.Sprintf(format, args...)}
+}
+
+func (s *source) errorf(path string, offset int, format string, args ...any) *Error {
+	return &Error{s.problem(path, offset, format, args...)}
+}
