@@ -58,7 +58,8 @@ type Config struct {
 	Now     func() time.Time // nil: time.Now
 	Rand    io.Reader        // source of ids; nil: crypto/rand
 
-	roots *rootQueues
+	roots   *rootQueues
+	changes *changeLedger
 }
 
 // withDefaults fills what may be left out. Every constructor calls it.
@@ -74,6 +75,9 @@ func (cfg Config) withDefaults() Config {
 	}
 	if cfg.roots == nil {
 		cfg.roots = &rootQueues{}
+	}
+	if cfg.changes == nil {
+		cfg.changes = &changeLedger{}
 	}
 	return cfg
 }
