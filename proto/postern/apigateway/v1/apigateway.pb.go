@@ -4163,28 +4163,28 @@ const file_postern_apigateway_v1_apigateway_proto_rawDesc = "" +
 	"\vresource_id\x18\x02 \x01(\tR\n" +
 	"resourceId\x12\x1f\n" +
 	"\vhttp_method\x18\x03 \x01(\tR\n" +
-	"httpMethod\"\xa5\x01\n" +
+	"httpMethod\"\xb6\x01\n" +
 	" DeleteIntegrationResponseRequest\x12\x1e\n" +
 	"\vrest_api_id\x18\x01 \x01(\tR\trestApiId\x12\x1f\n" +
 	"\vresource_id\x18\x02 \x01(\tR\n" +
 	"resourceId\x12\x1f\n" +
 	"\vhttp_method\x18\x03 \x01(\tR\n" +
-	"httpMethod\x12\x1f\n" +
-	"\vstatus_code\x18\x04 \x01(\tR\n" +
+	"httpMethod\x120\n" +
+	"\vstatus_code\x18\x04 \x01(\tB\x0f\xaa\xbb\x18\v2\t[1-5]\\d\\dR\n" +
 	"statusCode\"w\n" +
 	"\x13DeleteMethodRequest\x12\x1e\n" +
 	"\vrest_api_id\x18\x01 \x01(\tR\trestApiId\x12\x1f\n" +
 	"\vresource_id\x18\x02 \x01(\tR\n" +
 	"resourceId\x12\x1f\n" +
 	"\vhttp_method\x18\x03 \x01(\tR\n" +
-	"httpMethod\"\xa0\x01\n" +
+	"httpMethod\"\xb1\x01\n" +
 	"\x1bDeleteMethodResponseRequest\x12\x1e\n" +
 	"\vrest_api_id\x18\x01 \x01(\tR\trestApiId\x12\x1f\n" +
 	"\vresource_id\x18\x02 \x01(\tR\n" +
 	"resourceId\x12\x1f\n" +
 	"\vhttp_method\x18\x03 \x01(\tR\n" +
-	"httpMethod\x12\x1f\n" +
-	"\vstatus_code\x18\x04 \x01(\tR\n" +
+	"httpMethod\x120\n" +
+	"\vstatus_code\x18\x04 \x01(\tB\x0f\xaa\xbb\x18\v2\t[1-5]\\d\\dR\n" +
 	"statusCode\"X\n" +
 	"\x15DeleteResourceRequest\x12\x1e\n" +
 	"\vrest_api_id\x18\x01 \x01(\tR\trestApiId\x12\x1f\n" +
@@ -4216,28 +4216,28 @@ const file_postern_apigateway_v1_apigateway_proto_rawDesc = "" +
 	"\vresource_id\x18\x02 \x01(\tR\n" +
 	"resourceId\x12\x1f\n" +
 	"\vhttp_method\x18\x03 \x01(\tR\n" +
-	"httpMethod\"\xa2\x01\n" +
+	"httpMethod\"\xb3\x01\n" +
 	"\x1dGetIntegrationResponseRequest\x12\x1e\n" +
 	"\vrest_api_id\x18\x01 \x01(\tR\trestApiId\x12\x1f\n" +
 	"\vresource_id\x18\x02 \x01(\tR\n" +
 	"resourceId\x12\x1f\n" +
 	"\vhttp_method\x18\x03 \x01(\tR\n" +
-	"httpMethod\x12\x1f\n" +
-	"\vstatus_code\x18\x04 \x01(\tR\n" +
+	"httpMethod\x120\n" +
+	"\vstatus_code\x18\x04 \x01(\tB\x0f\xaa\xbb\x18\v2\t[1-5]\\d\\dR\n" +
 	"statusCode\"t\n" +
 	"\x10GetMethodRequest\x12\x1e\n" +
 	"\vrest_api_id\x18\x01 \x01(\tR\trestApiId\x12\x1f\n" +
 	"\vresource_id\x18\x02 \x01(\tR\n" +
 	"resourceId\x12\x1f\n" +
 	"\vhttp_method\x18\x03 \x01(\tR\n" +
-	"httpMethod\"\x9d\x01\n" +
+	"httpMethod\"\xae\x01\n" +
 	"\x18GetMethodResponseRequest\x12\x1e\n" +
 	"\vrest_api_id\x18\x01 \x01(\tR\trestApiId\x12\x1f\n" +
 	"\vresource_id\x18\x02 \x01(\tR\n" +
 	"resourceId\x12\x1f\n" +
 	"\vhttp_method\x18\x03 \x01(\tR\n" +
-	"httpMethod\x12\x1f\n" +
-	"\vstatus_code\x18\x04 \x01(\tR\n" +
+	"httpMethod\x120\n" +
+	"\vstatus_code\x18\x04 \x01(\tB\x0f\xaa\xbb\x18\v2\t[1-5]\\d\\dR\n" +
 	"statusCode\"k\n" +
 	"\x12GetResourceRequest\x12\x1e\n" +
 	"\vrest_api_id\x18\x01 \x01(\tR\trestApiId\x12\x1f\n" +
@@ -4318,14 +4318,14 @@ const file_postern_apigateway_v1_apigateway_proto_rawDesc = "" +
 	"\x15_passthrough_behaviorB\x12\n" +
 	"\x10_cache_namespaceB\x13\n" +
 	"\x11_content_handlingB\x14\n" +
-	"\x12_timeout_in_millis\"\xcd\x03\n" +
+	"\x12_timeout_in_millis\"\xde\x03\n" +
 	"\x1dPutIntegrationResponseRequest\x12\x1e\n" +
 	"\vrest_api_id\x18\x01 \x01(\tR\trestApiId\x12\x1f\n" +
 	"\vresource_id\x18\x02 \x01(\tR\n" +
 	"resourceId\x12\x1f\n" +
 	"\vhttp_method\x18\x03 \x01(\tR\n" +
-	"httpMethod\x12\x1f\n" +
-	"\vstatus_code\x18\x04 \x01(\tR\n" +
+	"httpMethod\x120\n" +
+	"\vstatus_code\x18\x04 \x01(\tB\x0f\xaa\xbb\x18\v2\t[1-5]\\d\\dR\n" +
 	"statusCode\x120\n" +
 	"\x11selection_pattern\x18\x05 \x01(\tH\x00R\x10selectionPattern\x88\x01\x01\x12J\n" +
 	"\x13response_parameters\x18\x06 \x01(\v2\x19.postern.aws.v1.StringMapR\x12responseParameters\x12P\n" +
@@ -4352,14 +4352,14 @@ const file_postern_apigateway_v1_apigateway_proto_rawDesc = "" +
 	"\x0e_authorizer_idB\x13\n" +
 	"\x11_api_key_requiredB\x11\n" +
 	"\x0f_operation_nameB\x17\n" +
-	"\x15_request_validator_id\"\xab\x02\n" +
+	"\x15_request_validator_id\"\xbc\x02\n" +
 	"\x18PutMethodResponseRequest\x12\x1e\n" +
 	"\vrest_api_id\x18\x01 \x01(\tR\trestApiId\x12\x1f\n" +
 	"\vresource_id\x18\x02 \x01(\tR\n" +
 	"resourceId\x12\x1f\n" +
 	"\vhttp_method\x18\x03 \x01(\tR\n" +
-	"httpMethod\x12\x1f\n" +
-	"\vstatus_code\x18\x04 \x01(\tR\n" +
+	"httpMethod\x120\n" +
+	"\vstatus_code\x18\x04 \x01(\tB\x0f\xaa\xbb\x18\v2\t[1-5]\\d\\dR\n" +
 	"statusCode\x12H\n" +
 	"\x13response_parameters\x18\x05 \x01(\v2\x17.postern.aws.v1.BoolMapR\x12responseParameters\x12B\n" +
 	"\x0fresponse_models\x18\x06 \x01(\v2\x19.postern.aws.v1.StringMapR\x0eresponseModels\"n\n" +
@@ -4381,14 +4381,14 @@ const file_postern_apigateway_v1_apigateway_proto_rawDesc = "" +
 	"resourceId\x12\x1f\n" +
 	"\vhttp_method\x18\x03 \x01(\tR\n" +
 	"httpMethod\x12I\n" +
-	"\x10patch_operations\x18\x04 \x03(\v2\x1e.postern.aws.v1.PatchOperationR\x0fpatchOperations\"\xf0\x01\n" +
+	"\x10patch_operations\x18\x04 \x03(\v2\x1e.postern.aws.v1.PatchOperationR\x0fpatchOperations\"\x81\x02\n" +
 	" UpdateIntegrationResponseRequest\x12\x1e\n" +
 	"\vrest_api_id\x18\x01 \x01(\tR\trestApiId\x12\x1f\n" +
 	"\vresource_id\x18\x02 \x01(\tR\n" +
 	"resourceId\x12\x1f\n" +
 	"\vhttp_method\x18\x03 \x01(\tR\n" +
-	"httpMethod\x12\x1f\n" +
-	"\vstatus_code\x18\x04 \x01(\tR\n" +
+	"httpMethod\x120\n" +
+	"\vstatus_code\x18\x04 \x01(\tB\x0f\xaa\xbb\x18\v2\t[1-5]\\d\\dR\n" +
 	"statusCode\x12I\n" +
 	"\x10patch_operations\x18\x05 \x03(\v2\x1e.postern.aws.v1.PatchOperationR\x0fpatchOperations\"\xc2\x01\n" +
 	"\x13UpdateMethodRequest\x12\x1e\n" +
@@ -4397,14 +4397,14 @@ const file_postern_apigateway_v1_apigateway_proto_rawDesc = "" +
 	"resourceId\x12\x1f\n" +
 	"\vhttp_method\x18\x03 \x01(\tR\n" +
 	"httpMethod\x12I\n" +
-	"\x10patch_operations\x18\x04 \x03(\v2\x1e.postern.aws.v1.PatchOperationR\x0fpatchOperations\"\xeb\x01\n" +
+	"\x10patch_operations\x18\x04 \x03(\v2\x1e.postern.aws.v1.PatchOperationR\x0fpatchOperations\"\xfc\x01\n" +
 	"\x1bUpdateMethodResponseRequest\x12\x1e\n" +
 	"\vrest_api_id\x18\x01 \x01(\tR\trestApiId\x12\x1f\n" +
 	"\vresource_id\x18\x02 \x01(\tR\n" +
 	"resourceId\x12\x1f\n" +
 	"\vhttp_method\x18\x03 \x01(\tR\n" +
-	"httpMethod\x12\x1f\n" +
-	"\vstatus_code\x18\x04 \x01(\tR\n" +
+	"httpMethod\x120\n" +
+	"\vstatus_code\x18\x04 \x01(\tB\x0f\xaa\xbb\x18\v2\t[1-5]\\d\\dR\n" +
 	"statusCode\x12I\n" +
 	"\x10patch_operations\x18\x05 \x03(\v2\x1e.postern.aws.v1.PatchOperationR\x0fpatchOperations\"\xa3\x01\n" +
 	"\x15UpdateResourceRequest\x12\x1e\n" +
