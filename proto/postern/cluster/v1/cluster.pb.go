@@ -161,9 +161,12 @@ type PlaceReport struct {
 	Place string                 `protobuf:"bytes,1,opt,name=place,proto3" json:"place,omitempty"`
 	Index uint64                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
 	// Milliseconds since the last message from the place; connected or not.
-	SilentMs      int64           `protobuf:"varint,3,opt,name=silent_ms,json=silentMs,proto3" json:"silent_ms,omitempty"`
-	Connected     bool            `protobuf:"varint,4,opt,name=connected,proto3" json:"connected,omitempty"`
-	Rejections    []*v1.Rejection `protobuf:"bytes,5,rep,name=rejections,proto3" json:"rejections,omitempty"`
+	SilentMs   int64           `protobuf:"varint,3,opt,name=silent_ms,json=silentMs,proto3" json:"silent_ms,omitempty"`
+	Connected  bool            `protobuf:"varint,4,opt,name=connected,proto3" json:"connected,omitempty"`
+	Rejections []*v1.Rejection `protobuf:"bytes,5,rep,name=rejections,proto3" json:"rejections,omitempty"`
+	// Newest index acknowledged with no rejection outstanding.
+	CleanIndex    uint64 `protobuf:"varint,6,opt,name=clean_index,json=cleanIndex,proto3" json:"clean_index,omitempty"`
+	Instance      string `protobuf:"bytes,7,opt,name=instance,proto3" json:"instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -233,8 +236,25 @@ func (x *PlaceReport) GetRejections() []*v1.Rejection {
 	return nil
 }
 
+func (x *PlaceReport) GetCleanIndex() uint64 {
+	if x != nil {
+		return x.CleanIndex
+	}
+	return 0
+}
+
+func (x *PlaceReport) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+// ReportPlacesResponse answers one request, after the leader made sure that it
+// still leads: index is at or after every write acknowledged before that.
 type ReportPlacesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -267,6 +287,13 @@ func (x *ReportPlacesResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ReportPlacesResponse.ProtoReflect.Descriptor instead.
 func (*ReportPlacesResponse) Descriptor() ([]byte, []int) {
 	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ReportPlacesResponse) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
 }
 
 type JoinRequest struct {
@@ -375,7 +402,7 @@ const file_postern_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\"d\n" +
 	"\x13ReportPlacesRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x129\n" +
-	"\areports\x18\x02 \x03(\v2\x1f.postern.cluster.v1.PlaceReportR\areports\"\xb0\x01\n" +
+	"\areports\x18\x02 \x03(\v2\x1f.postern.cluster.v1.PlaceReportR\areports\"\xed\x01\n" +
 	"\vPlaceReport\x12\x14\n" +
 	"\x05place\x18\x01 \x01(\tR\x05place\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x1b\n" +
@@ -383,8 +410,12 @@ const file_postern_cluster_v1_cluster_proto_rawDesc = "" +
 	"\tconnected\x18\x04 \x01(\bR\tconnected\x12:\n" +
 	"\n" +
 	"rejections\x18\x05 \x03(\v2\x1a.postern.sync.v1.RejectionR\n" +
-	"rejections\"\x16\n" +
-	"\x14ReportPlacesResponse\"M\n" +
+	"rejections\x12\x1f\n" +
+	"\vclean_index\x18\x06 \x01(\x04R\n" +
+	"cleanIndex\x12\x1a\n" +
+	"\binstance\x18\a \x01(\tR\binstance\",\n" +
+	"\x14ReportPlacesResponse\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\"M\n" +
 	"\vJoinRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
