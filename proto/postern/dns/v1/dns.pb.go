@@ -265,6 +265,8 @@ type PrivateZone struct {
 	Ttl           uint32                 `protobuf:"varint,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	Addresses     []string               `protobuf:"bytes,4,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	VpcEndpointId string                 `protobuf:"bytes,5,opt,name=vpc_endpoint_id,json=vpcEndpointId,proto3" json:"vpc_endpoint_id,omitempty"`
+	// DNS-clock instant in Unix nanoseconds: the zone answers from then on.
+	AvailableAt   int64 `protobuf:"varint,6,opt,name=available_at,json=availableAt,proto3" json:"available_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -334,14 +336,24 @@ func (x *PrivateZone) GetVpcEndpointId() string {
 	return ""
 }
 
+func (x *PrivateZone) GetAvailableAt() int64 {
+	if x != nil {
+		return x.AvailableAt
+	}
+	return 0
+}
+
 // Settings (settings): the DNS clock and the current profile.
 type Settings struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Clock   *v1.DnsClock           `protobuf:"bytes,1,opt,name=clock,proto3" json:"clock,omitempty"`
 	Profile string                 `protobuf:"bytes,2,opt,name=profile,proto3" json:"profile,omitempty"`
 	Seed    uint64                 `protobuf:"varint,3,opt,name=seed,proto3" json:"seed,omitempty"`
-	// Regions with at least one API, VPC or endpoint: the zones that exist.
-	Regions       []string `protobuf:"bytes,4,rep,name=regions,proto3" json:"regions,omitempty"`
+	// Regions with at least one API, VPC, endpoint or change of names: the zones
+	// that exist.
+	Regions []string `protobuf:"bytes,4,rep,name=regions,proto3" json:"regions,omitempty"`
+	// loopback (one machine) or as-is: where the resolvers of VPCs listen.
+	Addresses     string `protobuf:"bytes,5,opt,name=addresses,proto3" json:"addresses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -404,6 +416,13 @@ func (x *Settings) GetRegions() []string {
 	return nil
 }
 
+func (x *Settings) GetAddresses() string {
+	if x != nil {
+		return x.Addresses
+	}
+	return ""
+}
+
 var File_postern_dns_v1_dns_proto protoreflect.FileDescriptor
 
 const file_postern_dns_v1_dns_proto_rawDesc = "" +
@@ -426,18 +445,20 @@ const file_postern_dns_v1_dns_proto_rawDesc = "" +
 	"\x06Subnet\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x0e\n" +
 	"\x02az\x18\x02 \x01(\tR\x02az\x12\x12\n" +
-	"\x04cidr\x18\x03 \x01(\tR\x04cidr\"\x89\x01\n" +
+	"\x04cidr\x18\x03 \x01(\tR\x04cidr\"\xac\x01\n" +
 	"\vPrivateZone\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
 	"\x03ttl\x18\x03 \x01(\rR\x03ttl\x12\x1c\n" +
 	"\taddresses\x18\x04 \x03(\tR\taddresses\x12&\n" +
-	"\x0fvpc_endpoint_id\x18\x05 \x01(\tR\rvpcEndpointId\"\x84\x01\n" +
+	"\x0fvpc_endpoint_id\x18\x05 \x01(\tR\rvpcEndpointId\x12!\n" +
+	"\favailable_at\x18\x06 \x01(\x03R\vavailableAt\"\xa2\x01\n" +
 	"\bSettings\x120\n" +
 	"\x05clock\x18\x01 \x01(\v2\x1a.postern.state.v1.DnsClockR\x05clock\x12\x18\n" +
 	"\aprofile\x18\x02 \x01(\tR\aprofile\x12\x12\n" +
 	"\x04seed\x18\x03 \x01(\x04R\x04seed\x12\x18\n" +
-	"\aregions\x18\x04 \x03(\tR\aregionsB9Z7github.com/posternhq/postern/proto/postern/dns/v1;dnsv1b\x06proto3"
+	"\aregions\x18\x04 \x03(\tR\aregions\x12\x1c\n" +
+	"\taddresses\x18\x05 \x01(\tR\taddressesB9Z7github.com/posternhq/postern/proto/postern/dns/v1;dnsv1b\x06proto3"
 
 var (
 	file_postern_dns_v1_dns_proto_rawDescOnce sync.Once

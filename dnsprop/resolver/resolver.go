@@ -1,0 +1,198 @@
+package resolver
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/posternhq/postern/dnsprop/authority"
+	"github.com/posternhq/postern/dnsprop/message"
+	"github.com/posternhq/postern/dnsprop/zone"
+)
+
+// defaultCapacity is how many names a cache holds unless Config says otherwise.
+const defaultCapacity = 10_000
+
+// Config is what all resolvers of a process share.
+type Config struct {
+	// Zones returns the newest zones, whose settings give the DNS clock.
+	Zones func() *zone.Set
+	// Authorities are those to ask; at least one.
+	Authorities []*authority.Authority
+	// Now is the wall clock; time.Now if nil.
+	Now func() time.Time
+	// Pick chooses the authority to ask, a number below n; rand.IntN if nil.
+	Pick func(n int) int
+	// Shuffle orders the addresses of an answer; rand.Shuffle if nil.
+	Shuffle func(n int, swap func(i, j int))
+	// Capacity is the number of names that each cache holds; 0: a default.
+	Capacity int
+}
+
+// VPC is what the resolver of a VPC goes by.
+type VPC struct {
+	ID string
+	// DNSSupport off: the resolver refuses everything. Private zones need
+	// DNSHostnames too.
+	DNSSupport, DNSHostnames bool
+	Subnets                  []Subnet
+	Zones                    []PrivateZone
+}
+
+// Subnet says where the clients of an availability zone ask from.
+type Subnet struct {
+	AZ      string
+	Sources netip.Prefix
+}
+
+// PrivateZone holds the apex and the wildcard below it, both with these
+// addresses, once the DNS clock has reached From.
+type PrivateZone struct {
+	Name      string // canonical
+	Addresses []netip.Addr
+	TTL       time.Duration
+	From      int64
+}
+
+// Resolver is the resolver of one VPC, or the public one.
+type Resolver struct {
+	cfg   Config
+	rules atomic.Pointer[rules]
+}
+
+// rules is a VPC with the caches of its zones, the first AZ's first.
+type rules struct {
+	vpc    VPC
+	zones  []string
+	caches []*cache
+}
+
+// Public returns the resolver outside every VPC.
+func Public(cfg Config) *Resolver {
+	return New(cfg, VPC{DNSSupport: true})
+}
+
+// New returns the resolver of a VPC.
+func New(cfg Config, vpc VPC) *Resolver {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Pick == nil {
+		cfg.Pick = rand.IntN
+	}
+	if cfg.Shuffle == nil {
+		cfg.Shuffle = rand.Shuffle
+	}
+	if cfg.Capacity == 0 {
+		cfg.Capacity = defaultCapacity
+	}
+	r := &Resolver{cfg: cfg}
+	r.Install(vpc)
+	return r
+}
+
+// Install changes the VPC's rules at once, while the caches of its
+// availability zones stay. Only one Install at a time.
+func (r *Resolver) Install(vpc VPC) {
+	next := &rules{vpc: vpc, zones: availabilityZones(vpc)}
+	for _, az := range next.zones {
+		c := r.rules.Load().cache(az)
+		if c == nil {
+			c = newCache(r.cfg.Capacity)
+		}
+		next.caches = append(next.caches, c)
+	}
+	r.rules.Store(next)
+}
+
+func (s *rules) cache(az string) *cache {
+	if s != nil {
+		for i, name := range s.zones {
+			if name == az {
+				return s.caches[i]
+			}
+		}
+	}
+	return nil
+}
+
+// Respond implements message.Responder.
+func (r *Resolver) Respond(q message.Query) message.Reply {
+	rules := r.rules.Load()
+	if !rules.vpc.DNSSupport {
+		return message.Reply{Rcode: dns.RcodeRefused}
+	}
+	set := r.cfg.Zones()
+	var reply message.Reply
+	if p := rules.private(q.Key, set.At(r.cfg.Now())); p != nil {
+		reply = p.facts(set).Reply(q, r.cfg.Shuffle)
+	} else if facts, ok := r.resolve(rules.cacheFor(q.Source), q); ok {
+		reply = facts.Reply(q, r.cfg.Shuffle)
+	} else {
+		return message.Reply{Rcode: dns.RcodeRefused, Recursion: true, Foreign: true}
+	}
+	reply.Recursion = true
+	return reply
+}
+
+// resolve answers from the cache, or asks an authority and remembers. It
+// reports false for a name in no zone.
+func (r *Resolver) resolve(c *cache, q message.Query) (message.Facts, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// Taken under the lock: whoever looks for stale entries at a later instant
+	// finds what this query leaves behind.
+	set := r.cfg.Zones()
+	at := set.At(r.cfg.Now())
+	e := c.lookup(q.Key, q.Type, at)
+	if e == nil {
+		from := r.cfg.Pick(len(r.cfg.Authorities))
+		answer, ok := r.cfg.Authorities[from].Ask(set, q.Key, at)
+		if !ok {
+			return message.Facts{}, false
+		}
+		e = &entry{Answer: answer, From: from, At: at, Expires: at + int64(keep(answer, q))}
+		c.store(q.Key, q.Type, e)
+	}
+	remaining := set.Clock.TTL(time.Duration(max(e.Expires-at, 0)))
+	return message.Facts{
+		Apex:      e.Zone.Apex(),
+		Exists:    e.Exists,
+		Addresses: e.RRset.Addresses,
+		TTL:       remaining,
+		Serial:    e.Serial,
+		SOATTL:    remaining,
+		Minimum:   set.Clock.TTL(e.NegativeTTL),
+	}, true
+}
+
+// keep is how long an answer to q may be kept. What the apex has of its own,
+// SOA and NS records, goes by the SOA's TTL, as a negative answer does.
+func keep(a authority.Answer, q message.Query) time.Duration {
+	if len(a.RRset.Addresses) > 0 && (q.Type == dns.TypeA || q.Type == dns.TypeANY) {
+		return a.TTL
+	}
+	return a.NegativeTTL
+}
+
+// Stale returns the last instant at which a cache here may still answer for
+// one of a change's names by something older than the change; 0 if none can.
+func (r *Resolver) Stale(c *zone.Change, at int64) int64 {
+	var last int64
+	for _, cache := range r.rules.Load().caches {
+		for i := range c.Records {
+			last = max(last, cache.stale(c.Records[i].Name, zone.Version{Change: c, Ordinal: i}, at))
+		}
+	}
+	return last
+}
+
+// Flush forgets every answer.
+func (r *Resolver) Flush() {
+	for _, c := range r.rules.Load().caches {
+		c.flush()
+	}
+}

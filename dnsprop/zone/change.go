@@ -1,0 +1,154 @@
+package zone
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/posternhq/postern/dnsprop/propagation"
+	dnsv1 "github.com/posternhq/postern/proto/postern/dns/v1"
+	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
+)
+
+// Never is the instant of a lost change.
+const Never = math.MaxInt64
+
+// maxAddresses bounds the A records of one name: 64 KiB hold four thousand.
+const maxAddresses = 1000
+
+// RRset is the addresses of a name.
+type RRset struct {
+	Addresses []netip.Addr
+	TTL       time.Duration
+}
+
+// Change is one committed change of public names, with the instant at which
+// each authority begins to show it.
+type Change struct {
+	ID        string
+	Index     uint64 // of the commit that made it: orders the changes of a name
+	Committed int64  // instant of the first attempt
+	Records   []Record
+
+	shown  [propagation.Authorities]int64
+	insync int64
+}
+
+// Record is what a change makes of one name.
+type Record struct {
+	Name   string // canonical: lower case, trailing dot
+	Exists bool
+	RRset  RRset
+}
+
+// NewChange checks a change from a snapshot and computes its schedule.
+func NewChange(m *dnsv1.Change) (*Change, error) {
+	d := m.GetChange()
+	if _, err := propagation.Lookup(d.GetProfile()); err != nil {
+		return nil, err
+	}
+	if d.GetId() == "" || m.GetIndex() == 0 || len(d.GetAttempts()) == 0 {
+		return nil, fmt.Errorf("change %q lacks its id, index or first attempt", d.GetId())
+	}
+	c := &Change{ID: d.GetId(), Index: m.GetIndex(), Committed: d.GetAttempts()[0]}
+	for _, r := range d.GetRecords() {
+		rec, err := newRecord(r)
+		if err != nil {
+			return nil, err
+		}
+		c.Records = append(c.Records, rec)
+	}
+	for a := range c.shown {
+		c.shown[a] = Never
+		if t, ok := propagation.Instant(d, a); ok {
+			c.shown[a] = t.UnixNano()
+		}
+		c.insync = max(c.insync, c.shown[a])
+	}
+	return c, nil
+}
+
+func newRecord(r *statev1.RecordChange) (Record, error) {
+	rec := Record{Name: r.GetName()}
+	if !plainName(rec.Name) {
+		return rec, fmt.Errorf("%q is not a lower-case host name with a trailing dot", rec.Name)
+	}
+	if r.GetType() != "A" {
+		return rec, fmt.Errorf("%s: record type %q is not A", rec.Name, r.GetType())
+	}
+	after := r.GetAfter()
+	if n := len(after.GetAddresses()); n > maxAddresses {
+		return rec, fmt.Errorf("%s: %d addresses exceed %d", rec.Name, n, maxAddresses)
+	}
+	for _, s := range after.GetAddresses() {
+		a, err := netip.ParseAddr(s)
+		if err != nil || !a.Is4() {
+			return rec, fmt.Errorf("%s: %q is not an IPv4 address", rec.Name, s)
+		}
+		rec.RRset.Addresses = append(rec.RRset.Addresses, a)
+	}
+	// An empty set is no set: deleting a name's last address deletes the name.
+	rec.Exists = len(rec.RRset.Addresses) > 0
+	rec.RRset.TTL = time.Duration(after.GetTtl()) * time.Second
+	return rec, nil
+}
+
+// ShownAt is the instant at which an authority begins to show the change.
+func (c *Change) ShownAt(authority int) int64 { return c.shown[authority] }
+
+// Insync is the instant at which the last authority shows the change.
+func (c *Change) Insync() int64 { return c.insync }
+
+// Version is one change's say about one name. The zero Version is older than
+// all: the name as it was before anybody spoke of it.
+type Version struct {
+	Change  *Change
+	Ordinal int // position in Change.Records
+}
+
+// Compare orders the versions of a name: by commit, then, because one log
+// entry can carry several changes, by id, then by place in the change.
+func (v Version) Compare(w Version) int {
+	switch {
+	case v.Change == nil || w.Change == nil:
+		return cmp.Compare(v.index(), w.index())
+	case v.Change == w.Change:
+		return cmp.Compare(v.Ordinal, w.Ordinal)
+	}
+	return cmp.Or(
+		cmp.Compare(v.Change.Index, w.Change.Index),
+		cmp.Compare(v.Change.ID, w.Change.ID),
+		cmp.Compare(v.Ordinal, w.Ordinal),
+	)
+}
+
+func (v Version) index() uint64 {
+	if v.Change == nil {
+		return 0
+	}
+	return v.Change.Index
+}
+
+func (v Version) record() *Record { return &v.Change.Records[v.Ordinal] }
+
+// plainName accepts what Postern names things: letters, digits, hyphens and
+// underscores. No escapes, so names compare as strings.
+func plainName(name string) bool {
+	if len(name) > 254 || !strings.HasSuffix(name, ".") {
+		return false
+	}
+	for label := range strings.SplitSeq(strings.TrimSuffix(name, "."), ".") {
+		if len(label) == 0 || len(label) > 63 {
+			return false
+		}
+		for _, b := range []byte(label) {
+			if (b < 'a' || b > 'z') && (b < '0' || b > '9') && b != '-' && b != '_' {
+				return false
+			}
+		}
+	}
+	return true
+}

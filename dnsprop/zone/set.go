@@ -1,0 +1,66 @@
+package zone
+
+import (
+	"time"
+
+	"github.com/posternhq/postern/dnsprop/propagation"
+)
+
+// Set is the public zones at one version, with the settings by which they are
+// read. The zero Set has no zones.
+type Set struct {
+	Clock propagation.Clock
+	// PositiveTTL caps every record's own, so that a switch to a profile without
+	// caches ends caching; NegativeTTL is that of "there is no such name".
+	PositiveTTL, NegativeTTL time.Duration
+
+	zones map[string]*Zone
+}
+
+// At is the instant of the DNS clock at a wall time.
+func (s *Set) At(wall time.Time) int64 { return s.Clock.Now(wall).UnixNano() }
+
+// Find returns the zone that a canonical name is in, nil if none is.
+func (s *Set) Find(name string) *Zone { return enclosing(s.zones, name) }
+
+// Zones is how many zones there are.
+func (s *Set) Zones() int { return len(s.zones) }
+
+// enclosing returns the value of the longest name that is name or a parent of it.
+func enclosing[T any](zones map[string]*T, name string) *T {
+	if len(zones) == 0 {
+		return nil
+	}
+	for {
+		if z := zones[name]; z != nil {
+			return z
+		}
+		var ok bool
+		if name, ok = Parent(name); !ok {
+			return nil
+		}
+	}
+}
+
+// Parent cuts the first label off a canonical name; false at the root. A dot
+// that belongs to a label is escaped in presentation form and does not cut.
+func Parent(name string) (string, bool) {
+	for i := 0; i < len(name)-1; i++ {
+		switch name[i] {
+		case '\\':
+			i++ // of \DDD the digits cannot be dots, so one is enough
+		case '.':
+			return name[i+1:], true
+		}
+	}
+	return "", false
+}
+
+// apexes names the zones of a region: API and alias names are in the first,
+// the names of endpoints in the second.
+func apexes(region string) [2]string {
+	return [2]string{
+		"execute-api." + region + ".amazonaws.com.",
+		"execute-api." + region + ".vpce.amazonaws.com.",
+	}
+}
