@@ -102,10 +102,9 @@ func (p *Program) Eval(r *Request) Decision {
 	if p == nil {
 		return Decision{Statement: -1}
 	}
-	var scratch [64]byte
 	e := evaluation{
 		req:      r,
-		action:   lower(r.Action, scratch[:]),
+		action:   lower(r.Action, r.action[:]),
 		resource: view(r.Resource),
 	}
 	best := Decision{Statement: -1}

@@ -44,8 +44,12 @@ type Request struct {
 	present uint64 // bit k: key k was set
 	values  [numKeys]string
 	addrs   [2]addrValue
-	iso     [32]byte // scratch for the texts of Time
-	epoch   [24]byte
+
+	// Scratch for texts that evaluation makes: of Time, and the lower-cased
+	// Action. It is here because on Eval's stack it would escape to the heap.
+	iso    [32]byte
+	epoch  [24]byte
+	action [64]byte
 }
 
 // addrValue is an address key that was set as an address, with scratch for its text.

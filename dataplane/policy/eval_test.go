@@ -1,0 +1,213 @@
+package policy_test
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posternhq/postern/dataplane/policy"
+)
+
+// TestAgainstReference compares Eval with the reference evaluator on generated
+// policies and requests. A failure prints its seed, which FuzzEval takes too.
+func TestAgainstReference(t *testing.T) {
+	documents := 2500
+	if testing.Short() {
+		documents = 300
+	}
+	effects := map[policy.Effect]int{}
+	for seed := range uint64(documents) {
+		compareSeed(t, seed, effects)
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("decisions: %v", effects)
+	for _, e := range []policy.Effect{policy.Silent, policy.Allow, policy.ExplicitDeny} {
+		if effects[e] < documents/10 {
+			t.Errorf("only %d decisions are %v: the generator has lost its way", effects[e], e)
+		}
+	}
+}
+
+func FuzzEval(f *testing.F) {
+	for seed := range uint64(20) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		compareSeed(t, seed, map[policy.Effect]int{})
+	})
+}
+
+func compareSeed(t *testing.T, seed uint64, effects map[policy.Effect]int) {
+	t.Helper()
+	g := newGenerator(seed)
+	doc := g.document()
+	parsed, err := policy.Parse(doc)
+	if err != nil {
+		t.Fatalf("seed %d: %v\n%s", seed, err, doc)
+	}
+	prog, err := policy.Compile(parsed)
+	if err != nil {
+		t.Fatalf("seed %d: %v\n%s", seed, err, doc)
+	}
+	for range 8 {
+		a := g.ask()
+		got, want := prog.Eval(a.request(t)), referenceEval(doc, a)
+		effects[got.Effect]++
+		if got != want {
+			t.Errorf("seed %d: Eval gives %+v, the reference %+v\n%s\n%+v", seed, got, want, doc, a)
+		}
+	}
+}
+
+// compile is for tests whose document is right.
+func compile(t testing.TB, doc string) *policy.Program {
+	t.Helper()
+	d, err := policy.Parse([]byte(doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := policy.Compile(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// hotRequest is a request through an endpoint as an edge makes it.
+func hotRequest() *policy.Request {
+	r := &policy.Request{
+		Action:    "execute-api:Invoke",
+		Partition: "aws", Region: "us-east-1", Account: "111122223333",
+		Resource: []byte("abcde12345/prod/GET/pets/7"),
+		Time:     time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC),
+	}
+	r.Set(policy.KeySourceVpc, "vpc-0a1b2c3d")
+	r.Set(policy.KeySourceVpce, "vpce-0a1b2c3d4e5f60718")
+	r.SetAddr(policy.KeyVpcSourceIP, netip.MustParseAddr("10.1.2.3"))
+	r.Set(policy.KeySecureTransport, "true")
+	r.Set(policy.KeyUserAgent, "curl/8.5.0")
+	return r
+}
+
+// everyFamily is a policy that makes Eval use each kind of condition.
+const everyFamily = `{"Version":"2012-10-17","Statement":[
+ {"Effect":"Deny","Principal":"*","Action":"execute-api:Invoke","Resource":"execute-api:/admin/*","Condition":{"StringNotEquals":{"aws:SourceVpce":"vpce-9"}}},
+ {"Effect":"Deny","Principal":{"AWS":"arn:aws:iam::111122223333:role/dev"},"Action":"*","Resource":"*","Condition":{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::*:role/ops-?"}}},
+ {"Effect":"Deny","NotPrincipal":{"AWS":["111122223333","arn:aws:iam::111122223333:role/dev","arn:aws:sts::111122223333:assumed-role/dev/s1"]},"NotAction":"execute-api:Invoke","Resource":"*"},
+ {"Effect":"Allow","Principal":"*","Action":"Execute-API:Inv?ke","NotResource":"arn:aws:execute-api:*:*:*/prod/POST/*","Condition":{
+  "StringLike":{"aws:UserAgent":["*curl*","a?b"],"aws:CurrentTime":"2026-*","aws:VpcSourceIp":"10.*"},
+  "StringEquals":{"aws:VpcSourceIp":"10.1.2.3","aws:PrincipalTag/team":"${aws:PrincipalTag/dept, 'blue'}","aws:SourceVpce":["a","b","c","d","e","f","g","vpce-0a1b2c3d4e5f60718"]},
+  "StringEqualsIgnoreCase":{"aws:SourceVpc":"VPC-0A1B2C3D"},
+  "NumericGreaterThan":{"aws:EpochTime":1577836800},
+  "DateGreaterThan":{"aws:CurrentTime":"2020-01-01"},
+  "Bool":{"aws:SecureTransport":true},
+  "BinaryEquals":{"aws:UserAgent":"Y3VybC84LjUuMA=="},
+  "IpAddress":{"aws:VpcSourceIp":["10.9.0.0/16","10.8.0.0/16","10.7.0.0/16","10.6.0.0/16","10.1.0.0/16"],"custom:Address":"2001:db8::/32"},
+  "NotIpAddress":{"custom:Broken":"10.0.0.0/8"},
+  "ForAnyValue:StringLike":{"aws:PrincipalOrgPaths":"o-1/*"},
+  "ForAllValues:StringEquals":{"aws:TagKeys":["x","y"]},
+  "Null":{"aws:Referer":"true"}}}]}`
+
+func TestEvalAllocatesNothing(t *testing.T) {
+	prog := compile(t, everyFamily)
+	r := hotRequest()
+	p, err := policy.ParsePrincipal("arn:aws:sts::111122223333:assumed-role/dev/s1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Tags = map[string]string{"team": "blue"}
+	p.OrgPaths = []string{"o-1/r-1/"}
+	r.SetPrincipal(p)
+	r.Extra = map[string][]string{"custom:address": {"2001:db8::1"}, "custom:broken": {"not an address"}, "aws:tagkeys": {"x"}}
+	var d policy.Decision
+	if n := testing.AllocsPerRun(200, func() { d = prog.Eval(r) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if want := (policy.Decision{Effect: policy.Allow, Statement: 3}); d != want {
+		t.Errorf("decision %+v, want %+v: the test would measure less than it says", d, want)
+	}
+}
+
+// TestRequestAllocatesNothing: what an edge does for each request.
+func TestRequestAllocatesNothing(t *testing.T) {
+	prog := compile(t, sourceEndpoint)
+	var r policy.Request
+	resource := []byte("abcde12345/prod/GET/pets")
+	addr := netip.MustParseAddr("::ffff:10.1.2.3")
+	if n := testing.AllocsPerRun(200, func() {
+		r.Reset()
+		r.Action, r.Region, r.Account, r.Resource = "execute-api:Invoke", "us-east-1", "111122223333", resource
+		r.SetPrincipal(nil)
+		r.Set(policy.KeySourceVpce, "vpce-1")
+		r.SetAddr(policy.KeyVpcSourceIP, addr)
+		if d := prog.Eval(&r); d.Effect != policy.Allow {
+			t.Fatal(d)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+const sourceEndpoint = `{"Version":"2012-10-17","Statement":[
+ {"Effect":"Allow","Principal":"*","Action":"execute-api:Invoke","Resource":"arn:aws:execute-api:us-east-1:111122223333:abcde12345/*"},
+ {"Effect":"Deny","Principal":"*","Action":"execute-api:Invoke","Resource":"arn:aws:execute-api:us-east-1:111122223333:abcde12345/*",
+  "Condition":{"StringNotEquals":{"aws:SourceVpce":["vpce-1","vpce-0a1b2c3d4e5f60718"]}}}]}`
+
+func BenchmarkEval(b *testing.B) {
+	for _, bm := range []struct{ name, doc string }{
+		{"SourceEndpoint", sourceEndpoint},
+		{"EveryFamily", everyFamily},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			prog := compile(b, bm.doc)
+			r := hotRequest()
+			b.ReportAllocs()
+			for b.Loop() {
+				prog.Eval(r)
+			}
+		})
+	}
+}
+
+// TestGlobIsNotExponential: patterns that ruin a backtracking matcher.
+func TestGlobIsNotExponential(t *testing.T) {
+	for _, pattern := range []string{
+		strings.Repeat("*a", 3000) + "b",
+		strings.Repeat("a*", 3000) + "b",
+		strings.Repeat("*", 8000) + "b",
+		strings.Repeat("*?", 3000) + "b",
+		strings.Repeat("*a?", 2000) + "b",
+	} {
+		prog := compile(t, fmt.Sprintf(`{"Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"execute-api:/%s"}]}`, pattern))
+		r := hotRequest()
+		r.Resource = []byte("api/" + strings.Repeat("a", 8000))
+		start := time.Now()
+		if d := prog.Eval(r); d.Effect != policy.Silent {
+			t.Errorf("%.20s matches", pattern)
+		}
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("%.20s took %v", pattern, took)
+		}
+	}
+}
+
+func TestNilProgramIsSilent(t *testing.T) {
+	var p *policy.Program
+	if d := p.Eval(hotRequest()); d.Effect != policy.Silent || d.Statement != -1 {
+		t.Errorf("no policy decides %+v", d)
+	}
+}
+
+func TestCompileNeedsPrincipal(t *testing.T) {
+	d, err := policy.Parse([]byte(`{"Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := policy.Compile(d); err == nil {
+		t.Error("a statement without Principal was compiled")
+	}
+}

@@ -1,0 +1,295 @@
+package policy_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+)
+
+// generator makes random policies and requests that mean something to each
+// other: both draw from the same small worlds of endpoints, addresses, paths
+// and names, so that conditions are met about as often as missed.
+type generator struct {
+	*rand.Rand
+}
+
+func newGenerator(seed uint64) *generator {
+	return &generator{rand.New(rand.NewPCG(seed, 0x706f7374))}
+}
+
+func (g *generator) one(list ...string) string { return list[g.IntN(len(list))] }
+
+func (g *generator) chance(percent int) bool { return g.IntN(100) < percent }
+
+// some draws one to max values, as a string or as a list.
+func (g *generator) some(maximum int, draw func() string) any {
+	n := 1 + g.IntN(maximum)
+	if n == 1 && g.chance(60) {
+		return draw()
+	}
+	list := make([]string, n)
+	for i := range list {
+		list[i] = draw()
+	}
+	return list
+}
+
+func (g *generator) document() []byte {
+	doc := map[string]any{}
+	if g.chance(80) {
+		doc["Version"] = "2012-10-17"
+	} else if g.chance(50) {
+		doc["Version"] = "2008-10-17"
+	}
+	if g.chance(20) {
+		doc["Id"] = "id"
+	}
+	if g.chance(10) {
+		doc["Statement"] = g.statement()
+	} else {
+		list := make([]any, 1+g.IntN(4))
+		for i := range list {
+			list[i] = g.statement()
+		}
+		doc["Statement"] = list
+	}
+	out, err := json.Marshal(doc)
+	if err != nil {
+		panic(err)
+	}
+	return out
+}
+
+func (g *generator) statement() map[string]any {
+	s := map[string]any{"Effect": g.one("Allow", "Allow", "Deny")}
+	if g.chance(15) {
+		s["Sid"] = "s"
+	}
+	s[g.one("Principal", "Principal", "Principal", "Principal", "NotPrincipal")] = g.principal()
+	s[g.one("Action", "Action", "Action", "Action", "NotAction")] = g.some(2, g.actionPattern)
+	s[g.one("Resource", "Resource", "Resource", "NotResource")] = g.some(3, g.resourcePattern)
+	if g.chance(75) {
+		c := map[string]any{}
+		for range g.IntN(3) {
+			name, key, draw := g.operator()
+			block, ok := c[name].(map[string]any)
+			if !ok {
+				block = map[string]any{}
+				c[name] = block
+			}
+			block[key] = g.some(3, draw)
+		}
+		s["Condition"] = c
+	}
+	return s
+}
+
+func (g *generator) principal() any {
+	if g.chance(50) {
+		return "*"
+	}
+	p := map[string]any{"AWS": g.some(3, func() string {
+		return g.one("*", "111122223333", "444455556666", "arn:aws:iam::111122223333:root", "AIDA1234567890ABCDEF",
+			"arn:aws:iam::111122223333:user/bob", "arn:aws:iam::111122223333:user/team/amy",
+			"arn:aws:iam::111122223333:role/dev", "arn:aws:iam::111122223333:role/service/dev", "arn:aws:iam::444455556666:role/dev",
+			"arn:aws:sts::111122223333:assumed-role/dev/s1", "arn:aws:sts::111122223333:federated-user/fay")
+	})}
+	switch {
+	case g.chance(10):
+		p["Service"] = "apigateway.amazonaws.com"
+	case g.chance(5):
+		return map[string]any{"Federated": "cognito-identity.amazonaws.com"}
+	}
+	return p
+}
+
+func (g *generator) actionPattern() string {
+	return g.one("execute-api:Invoke", "execute-api:Invoke", "*", "execute-api:*", "EXECUTE-API:inv*", "execute-api:Inv?ke",
+		"execute-api:InvalidateCache", "s3:GetObject", "*:*")
+}
+
+// resourcePattern is a path pattern behind some form of the API's ARN. Wildcards,
+// variables and near misses are spread over all of it.
+func (g *generator) resourcePattern() string {
+	switch g.IntN(12) {
+	case 0, 1:
+		return "*"
+	case 2:
+		return g.one("arn:*", "arn:aws:execute-api:us-east-1:*", "arn:aws:execute-api:us-*", "arn:aws:execute-api:us-east-1:111122223333",
+			"arn:aws:execute-api:us-east-1:1111*", "arn:aws:execute-api:*abcde12345/*", "*:*", "nonsense", "arn:aws:s3:::bucket/*",
+			"arn:aws:execute-api:*:${aws:PrincipalAccount}:*/*")
+	}
+	path := g.pathPattern()
+	if g.chance(30) {
+		return "execute-api:/" + path
+	}
+	return g.one("arn:aws:", "arn:aws:", "arn:*:") +
+		g.one("execute-api:", "execute-api:", "execute-api:", "*:") +
+		g.one("us-east-1:", "*:", "us-*:", "u?-east-1:", "eu-west-1:") +
+		g.one("111122223333:", "111122223333:", "*:", "1*3:") +
+		g.one("abcde12345", "abcde12345", "*", "abc*", "fghij67890") +
+		g.one("/", "/", "/", "", "*") + path
+}
+
+func (g *generator) pathPattern() string {
+	parts := []string{"prod", "dev", "GET", "POST", "pets", "a%20b", ":111122223333:abcde12345", "bob", "*", "*", "*", "?", "p*s", "pet?", "",
+		"${aws:username}", "${aws:username, 'guest'}", "${aws:PrincipalTag/team}", "${*}", "x${?}y", "${aws:TagKeys}", "${aws:SourceVpce}"}
+	var b strings.Builder
+	for i := range g.IntN(5) {
+		if i > 0 {
+			b.WriteByte('/')
+		}
+		b.WriteString(g.one(parts...))
+	}
+	return b.String()
+}
+
+// operator draws a condition operator, a key that suits it (mostly), and a
+// source of values for both.
+func (g *generator) operator() (name, key string, draw func() string) {
+	switch g.IntN(10) {
+	case 0, 1, 2:
+		name = g.one("StringEquals", "StringNotEquals", "StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase", "StringLike", "StringNotLike")
+		key, draw = g.stringKey(), g.stringValue
+	case 3:
+		name = g.one("NumericEquals", "NumericNotEquals", "NumericLessThan", "NumericLessThanEquals", "NumericGreaterThan", "NumericGreaterThanEquals")
+		key, draw = g.one("aws:MultiFactorAuthAge", "aws:MultiFactorAuthAge", "aws:EpochTime", "aws:UserAgent"), g.number
+	case 4:
+		name = g.one("DateEquals", "DateNotEquals", "DateLessThan", "DateLessThanEquals", "DateGreaterThan", "DateGreaterThanEquals")
+		key, draw = g.one("aws:CurrentTime", "aws:CurrentTime", "aws:EpochTime", "aws:TokenIssueTime"), g.date
+	case 5:
+		name = "Bool"
+		key = g.one("aws:SecureTransport", "aws:MultiFactorAuthPresent")
+		draw = func() string { return g.one("true", "false", "TRUE", "yes", "${aws:MultiFactorAuthPresent}") }
+	case 6:
+		name = "BinaryEquals"
+		key = g.one("aws:UserAgent", "aws:Referer")
+		draw = func() string { return g.one("Y3VybA==", "eA==", "not base64", "") }
+	case 7:
+		name = g.one("IpAddress", "NotIpAddress")
+		key = g.one("aws:SourceIp", "aws:VpcSourceIp", "aws:VpcSourceIp", "custom:Address", "aws:UserAgent")
+		draw = g.network
+	case 8:
+		name = g.one("ArnEquals", "ArnLike", "ArnNotEquals", "ArnNotLike")
+		key = g.one("aws:PrincipalArn", "aws:PrincipalArn", "aws:SourceArn", "aws:SourceVpcArn")
+		draw = g.arnPattern
+	default:
+		name = "Null"
+		key = g.one(g.stringKey(), "aws:SourceIp", "aws:CurrentTime", "aws:PrincipalArn")
+		return name, g.recase(key), func() string { return g.one("true", "false", "False", "maybe") }
+	}
+	if g.chance(20) {
+		name += "IfExists"
+	}
+	if g.chance(25) {
+		name = g.one("ForAllValues:", "ForAnyValue:") + name
+	}
+	return name, g.recase(key), draw
+}
+
+func (g *generator) recase(key string) string {
+	switch g.IntN(10) {
+	case 0:
+		return strings.ToLower(key)
+	case 1:
+		return strings.ToUpper(key)
+	}
+	return key
+}
+
+func (g *generator) stringKey() string {
+	return g.one("aws:SourceVpc", "aws:SourceVpce", "aws:SourceVpce", "aws:UserAgent", "aws:Referer", "aws:username", "aws:userid",
+		"aws:PrincipalType", "aws:PrincipalAccount", "aws:PrincipalArn", "aws:PrincipalTag/team", "aws:PrincipalTag/Dept",
+		"aws:PrincipalOrgPaths", "aws:TagKeys", "aws:NoSuchKey", "aws:SourceIp", "aws:CurrentTime", "aws:EpochTime", "custom:Word", "custom:Words")
+}
+
+func (g *generator) stringValue() string {
+	return g.one("vpce-1", "vpce-2", "VPCE-1", "vpc-1", "vpc*", "vpce-?", "curl", "*curl*", "c?r*", "Ünïcödé", "ÜNÏCÖDÉ", "ü?ï*", "", "*", "?", "bob", "a",
+		"User", "111122223333", "o-1/*", "10.1.*", "2020-*", "*Z", "${aws:SourceVpce}", "${aws:username}", "${aws:username, 'bob'}", "x${*}y", "*${$}*",
+		"${aws:PrincipalTag/dept}", "${aws:TagKeys}", "v${aws:NoSuchKey, 'pce-1'}", "arn:aws:iam::*:role/dev", "*${custom:Word}*", "${aws:SourceIp}")
+}
+
+func (g *generator) number() string {
+	return g.one("0", "-0.0", "10", "10.0", "010", "9.99", "+10", "-5", "3600", "1577836800", "123456789012345678901234567890.5", "ten", "1e3", "")
+}
+
+func (g *generator) date() string {
+	return g.one("2020", "2020-01", "2020-01-01", "2020-01-01T00:00Z", "2020-01-01T00:00:00Z", "2020-01-01T02:00:00+02:00", "2019-12-31T23:59:59.5Z",
+		"1577836800", "1577836799", "2020-02-30", "2020-13", "soon", "2019-06-01T12:00:00-07:30")
+}
+
+func (g *generator) network() string {
+	return g.one("10.0.0.0/8", "10.1.2.3", "10.1.2.99/24", "0.0.0.0/0", "::/0", "192.168.0.0/16", "2001:DB8::/32", "2001:db8::1", "not-a-cidr", "10.0.0.0/33",
+		"172.16.0.0/12", "10.1.2.0/31", "2001:db8:1::/48")
+}
+
+func (g *generator) arnPattern() string {
+	return g.one("arn:aws:iam::*:role/*", "arn:aws:iam::111122223333:role/dev", "arn:aws:iam:*:role/dev", "arn:*:*:*:*:*", "*", "arn:aws:iam::1*:user/?ob",
+		"arn:aws:iam::${aws:PrincipalAccount}:role/dev", "arn:aws:iam::111122223333:user/${aws:username}", "arn:aws:ec2:us-east-1:111122223333:vpc/vpc-?")
+}
+
+// ask draws a request. Each key is present about half of the time.
+func (g *generator) ask() ask {
+	a := ask{
+		Action: g.one("execute-api:Invoke", "execute-api:Invoke", "execute-api:invoke", "execute-api:InvalidateCache"),
+		Resource: "arn:aws:execute-api:" + g.one("us-east-1", "us-east-1", "eu-west-1") + ":" +
+			g.one("111122223333", "111122223333", "444455556666") + ":" + g.one("abcde12345", "abcde12345", "abcde12345", "fghij67890") + g.path(),
+		Context: map[string][]string{},
+	}
+	if g.chance(60) {
+		a.Principal = g.one("arn:aws:iam::111122223333:root", "arn:aws:iam::111122223333:user/bob", "arn:aws:iam::111122223333:user/team/amy",
+			"arn:aws:sts::111122223333:assumed-role/dev/s1", "arn:aws:sts::111122223333:assumed-role/dev/s2", "arn:aws:sts::444455556666:assumed-role/dev/s1",
+			"arn:aws:sts::111122223333:federated-user/fay")
+		if g.chance(50) {
+			a.Tags = map[string]string{"team": g.one("a", "b", "bob", "*"), "dept": g.one("a", "b", "")}
+		}
+	}
+	maybe := func(key string, draw func() string) {
+		if g.chance(50) {
+			a.Context[g.recase(key)] = []string{draw()}
+		}
+	}
+	maybe("aws:SourceVpc", func() string { return g.one("vpc-1", "vpc-2", "VPC-1") })
+	maybe("aws:SourceVpce", func() string { return g.one("vpce-1", "vpce-2", "vpce-12", "") })
+	maybe("aws:VpcSourceIp", g.address)
+	maybe("aws:SourceIp", g.address)
+	maybe("aws:UserAgent", func() string {
+		return g.one("curl", "libcurl/8", "x", "x*y", "üNÏcöDé", "ü\xffï", "10", "10.1.2.3", "")
+	})
+	maybe("aws:Referer", func() string { return g.one("x", "https://a/", "") })
+	maybe("aws:SecureTransport", func() string { return g.one("true", "false", "True", "1") })
+	maybe("aws:MultiFactorAuthPresent", func() string { return g.one("true", "false") })
+	maybe("aws:MultiFactorAuthAge", g.number)
+	maybe("aws:TokenIssueTime", g.date)
+	maybe("custom:Address", g.address)
+	maybe("custom:Word", func() string { return g.one("", "a", "c*l", "curl", "vpce") })
+	maybe("aws:SourceVpcArn", func() string {
+		return g.one("arn:aws:ec2:us-east-1:111122223333:vpc/vpc-1", "arn:aws:ec2", "arn:aws:iam::111122223333:user/bob")
+	})
+	if g.chance(50) {
+		a.Context["aws:CurrentTime"] = []string{g.one("2020-01-01T00:00:00Z", "2019-12-31T23:59:59Z", "2020-07-01T12:30:00Z")}
+	}
+	for _, key := range []string{"aws:TagKeys", "aws:PrincipalOrgPaths", "custom:Words"} {
+		if g.chance(30) {
+			var list []string
+			for range g.IntN(3) {
+				list = append(list, g.one("a", "b", "o-1/r-1/ou-2/", "", "vpce-1"))
+			}
+			a.Context[key] = list
+		}
+	}
+	return a
+}
+
+func (g *generator) path() string {
+	var b strings.Builder
+	for range 2 + g.IntN(4) {
+		fmt.Fprintf(&b, "/%s", g.one("prod", "dev", "GET", "POST", "pets", "pet", "bob", "guest", "a%20b", ":111122223333:abcde12345", "", "*", "x?y", "puts"))
+	}
+	return b.String()
+}
+
+func (g *generator) address() string {
+	return g.one("10.1.2.3", "10.1.2.1", "192.168.7.7", "8.8.8.8", "2001:db8::1", "2001:DB8:1::7", "::ffff:10.1.2.3", "fe80::1", "nonsense")
+}
