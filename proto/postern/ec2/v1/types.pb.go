@@ -1488,7 +1488,7 @@ func (x *DnsEntry) GetHostedZoneId() string {
 type LastError struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Message       *string                `protobuf:"bytes,1,opt,name=message,proto3,oneof" json:"message,omitempty"`
-	Code          *int32                 `protobuf:"varint,2,opt,name=code,proto3,oneof" json:"code,omitempty"`
+	Code          *string                `protobuf:"bytes,2,opt,name=code,proto3,oneof" json:"code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1530,11 +1530,11 @@ func (x *LastError) GetMessage() string {
 	return ""
 }
 
-func (x *LastError) GetCode() int32 {
+func (x *LastError) GetCode() string {
 	if x != nil && x.Code != nil {
 		return *x.Code
 	}
-	return 0
+	return ""
 }
 
 type VpcEndpoint struct {
@@ -1735,7 +1735,7 @@ func (x *VpcEndpoint) GetServiceRegion() string {
 
 type UnsuccessfulItemError struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Code          *int32                 `protobuf:"varint,1,opt,name=code,proto3,oneof" json:"code,omitempty"`
+	Code          *string                `protobuf:"bytes,1,opt,name=code,proto3,oneof" json:"code,omitempty"`
 	Message       *string                `protobuf:"bytes,2,opt,name=message,proto3,oneof" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1771,11 +1771,11 @@ func (*UnsuccessfulItemError) Descriptor() ([]byte, []int) {
 	return file_postern_ec2_v1_types_proto_rawDescGZIP(), []int{21}
 }
 
-func (x *UnsuccessfulItemError) GetCode() int32 {
+func (x *UnsuccessfulItemError) GetCode() string {
 	if x != nil && x.Code != nil {
 		return *x.Code
 	}
-	return 0
+	return ""
 }
 
 func (x *UnsuccessfulItemError) GetMessage() string {
@@ -4092,7 +4092,7 @@ const file_postern_ec2_v1_types_proto_rawDesc = "" +
 	"\x0f_hosted_zone_id\"X\n" +
 	"\tLastError\x12\x1d\n" +
 	"\amessage\x18\x01 \x01(\tH\x00R\amessage\x88\x01\x01\x12\x17\n" +
-	"\x04code\x18\x02 \x01(\x05H\x01R\x04code\x88\x01\x01B\n" +
+	"\x04code\x18\x02 \x01(\tH\x01R\x04code\x88\x01\x01B\n" +
 	"\n" +
 	"\b_messageB\a\n" +
 	"\x05_code\"\xee\t\n" +
@@ -4137,7 +4137,7 @@ const file_postern_ec2_v1_types_proto_rawDesc = "" +
 	"\t_owner_idB\x11\n" +
 	"\x0f_service_region\"d\n" +
 	"\x15UnsuccessfulItemError\x12\x17\n" +
-	"\x04code\x18\x01 \x01(\x05H\x00R\x04code\x88\x01\x01\x12\x1d\n" +
+	"\x04code\x18\x01 \x01(\tH\x00R\x04code\x88\x01\x01\x12\x1d\n" +
 	"\amessage\x18\x02 \x01(\tH\x01R\amessage\x88\x01\x01B\a\n" +
 	"\x05_codeB\n" +
 	"\n" +
