@@ -150,7 +150,7 @@ func (r *jsonReader) object(depth int) ([]member, *Error) {
 			return nil, err
 		}
 		if seen[m.name] {
-			return nil, r.src.errorf("", m.offset, "duplicate key %q; put all its values into one list", m.name)
+			return nil, r.src.errorf(m.name, m.offset, "duplicate key %q; write each key once", m.name)
 		}
 		seen[m.name] = true
 		if r.peek() != ':' {
@@ -158,7 +158,7 @@ func (r *jsonReader) object(depth int) ([]member, *Error) {
 		}
 		r.pos++
 		if m.value, err = r.value(depth + 1); err != nil {
-			return nil, err
+			return nil, err.inside(m.name)
 		}
 		members = append(members, m)
 		switch r.peek() {
@@ -183,7 +183,7 @@ func (r *jsonReader) array(depth int) ([]node, *Error) {
 	for {
 		n, err := r.value(depth + 1)
 		if err != nil {
-			return nil, err
+			return nil, err.inside("[" + strconv.Itoa(len(elems)) + "]")
 		}
 		elems = append(elems, n)
 		switch r.peek() {

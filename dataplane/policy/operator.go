@@ -139,7 +139,7 @@ func suggestOperator(name string) string {
 	if best == "" {
 		return ""
 	}
-	if suffix {
+	if suffix && operators[best].family != familyNull {
 		best += "IfExists"
 	}
 	return prefix + best

@@ -36,6 +36,19 @@ type Error struct {
 
 func (e *Error) Error() string { return "policy document: " + e.Problem.String() }
 
+// inside puts the name of the enclosing element before the path.
+func (e *Error) inside(name string) *Error {
+	switch {
+	case e.Path == "":
+		e.Path = name
+	case e.Path[0] == '[':
+		e.Path = name + e.Path
+	default:
+		e.Path = name + "." + e.Path
+	}
+	return e
+}
+
 // position turns a byte offset into a line and a column.
 func position(text []byte, offset int) (line, column int) {
 	offset = min(offset, len(text))

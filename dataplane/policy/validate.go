@@ -227,6 +227,9 @@ func (v *validator) key(path string, b *block, kv *keyValues) {
 	switch ref.key {
 	case KeySourceVpc, KeySourceVpce, KeyVpcSourceIP:
 		v.namesSource = true
+		if v.kind == ResourcePolicy {
+			v.warn(path, kv.offset, "%s is absent in calls to a public API", kv.name)
+		}
 	case KeySourceIP:
 		if v.kind == PrivateResourcePolicy {
 			v.warn(path, kv.offset, "aws:SourceIp is absent in calls to a private API; use aws:VpcSourceIp")
@@ -253,29 +256,29 @@ func (v *validator) literal(path string, f family, e entry) {
 	switch f {
 	case familyNumeric:
 		_, ok = parseDecimal(e.text)
-		want = "a number without exponent"
+		want = "a number: digits with an optional sign and point, no exponent"
 	case familyDate:
 		_, ok = parseInstant(e.text)
-		want = "a date such as 2020-07-01T00:00:00Z, or seconds since 1970"
+		want = "a date; write 2020-07-01T00:00:00Z, or seconds since 1970"
 	case familyBool:
 		ok = parseBool(e.text) >= 0 || v.doc.variables() && strings.Contains(e.text, "${")
-		want = "true or false"
+		want = "a boolean; write true or false"
 	case familyNull:
 		ok = parseBool(e.text) >= 0
-		want = "true (the key is absent) or false (it is present)"
+		want = "a boolean; write true for an absent key, false for a present one"
 	case familyBinary:
 		_, ok = parseBinary(e.text)
 		want = "base64"
 	case familyIP:
 		_, ok = parseCIDR(e.text)
-		want = "an address or range such as 192.0.2.0/24 or 2001:db8::/32"
+		want = "an address or range; write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32"
 	case familyARN:
 		if _, n := splitTokens(tokenize(e.text, true, v.doc.variables())); n < arnParts {
 			v.warn(path, e.offset, "%q can never match: Arn operators compare six parts one by one", e.text)
 		}
 	}
 	if !ok {
-		v.fail(path, e.offset, "%q must be %s", e.text, want)
+		v.fail(path, e.offset, "%q is not %s", e.text, want)
 	}
 }
 
