@@ -3,6 +3,7 @@ package policy_test
 import (
 	"fmt"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -209,5 +210,62 @@ func TestCompileNeedsPrincipal(t *testing.T) {
 	}
 	if _, err := policy.Compile(d); err == nil {
 		t.Error("a statement without Principal was compiled")
+	}
+}
+
+// TestCompileIsBounded: whatever a document of the largest size holds, reading
+// and compiling it costs little.
+func TestCompileIsBounded(t *testing.T) {
+	const size = policy.MaxEndpointPolicy
+	fill := func(format, unit string) string {
+		return fmt.Sprintf(format, strings.Repeat(unit, (size-len(format))/len(unit)))
+	}
+	statement := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{%s}}}`
+	for name, doc := range map[string]string{
+		"stars":      fill(`{"Statement":{"Effect":"Allow","Principal":"*","Action":"*","Resource":"execute-api:/%s"}}`, "*a"),
+		"questions":  fill(`{"Statement":{"Effect":"Allow","Principal":"*","Action":"*","Resource":"execute-api:/%s"}}`, "?*"),
+		"resources":  fill(`{"Statement":{"Effect":"Allow","Principal":"*","Action":"*","Resource":["*"%s]}}`, `,"execute-api:/*a*"`),
+		"statements": fill(`{"Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}%s]}`, `,{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}`),
+		"variables":  fill(fmt.Sprintf(statement, `"StringLike":{"aws:username":"%s"}`), "${aws:userid, 'x'}*"),
+		"addresses":  fill(fmt.Sprintf(statement, `"IpAddress":{"aws:SourceIp":["::/0"%s]}`), `,"2001:db8::/32"`),
+		"arns":       fill(fmt.Sprintf(statement, `"ArnLike":{"aws:PrincipalArn":["*"%s]}`), `,"a:*:?:*:*:*"`),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		start := time.Now()
+		compile(t, doc)
+		took := time.Since(start)
+		runtime.ReadMemStats(&after)
+		// Ten times what is promised, as the machine may be busy and the race detector on.
+		if took > 200*time.Millisecond {
+			t.Errorf("%s: %v", name, took)
+		}
+		if bytes := after.TotalAlloc - before.TotalAlloc; bytes > 10<<20 {
+			t.Errorf("%s: %d bytes", name, bytes)
+		}
+	}
+}
+
+func BenchmarkCompile(b *testing.B) {
+	var many strings.Builder
+	many.WriteString(`{"Version":"2012-10-17","Statement":[`)
+	for i := range 10000 {
+		if i > 0 {
+			many.WriteByte(',')
+		}
+		fmt.Fprintf(&many, `{"Effect":"Allow","Principal":"*","Action":"execute-api:Invoke","Resource":"arn:aws:execute-api:us-east-1:111122223333:abcde12345/prod/GET/tenant-%d/*","Condition":{"StringEquals":{"aws:SourceVpce":"vpce-%08x"}}}`, i, i)
+	}
+	many.WriteString(`]}`)
+	for _, bm := range []struct{ name, doc string }{
+		{"SourceEndpoint", sourceEndpoint},
+		{"EveryFamily", everyFamily},
+		{"Statements10000", many.String()},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				compile(b, bm.doc)
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 )
@@ -20,7 +21,7 @@ func Parse(doc []byte) (*Document, error) {
 }
 
 func parse(text []byte) (*Document, *Error) {
-	src := &source{text: []byte(string(text))}
+	src := &source{text: bytes.Clone(text)}
 	root, err := readJSON(src)
 	if err != nil {
 		return nil, err
@@ -180,27 +181,33 @@ func (p *parser) effect(path string, n node) (deny bool, err *Error) {
 // list reads one string or a non-empty list of strings. With literals set it
 // also takes numbers and booleans, as their text.
 func (p *parser) list(path string, n node, literals bool) (entries, *Error) {
-	one := func(path string, n node) (entry, *Error) {
-		if n.kind == jsonString || literals && (n.kind == jsonNumber || n.kind == jsonBool) {
-			return entry{n.text, n.offset}, nil
-		}
-		return entry{}, p.src.errorf(path, n.offset, "must be a string or a list of strings, this is %s", n.kind)
-	}
 	if n.kind != jsonArray {
-		e, err := one(path, n)
-		return entries{e}, err
+		e, ok := literal(n, literals)
+		if !ok {
+			return nil, p.notString(path, n)
+		}
+		return entries{e}, nil
 	}
 	if len(n.elems) == 0 {
 		return nil, p.src.errorf(path, n.offset, "a list must not be empty")
 	}
 	list := make(entries, len(n.elems))
 	for i, elem := range n.elems {
-		var err *Error
-		if list[i], err = one(fmt.Sprintf("%s[%d]", path, i), elem); err != nil {
-			return nil, err
+		var ok bool
+		if list[i], ok = literal(elem, literals); !ok {
+			return nil, p.notString(fmt.Sprintf("%s[%d]", path, i), elem)
 		}
 	}
 	return list, nil
+}
+
+func literal(n node, literals bool) (entry, bool) {
+	ok := n.kind == jsonString || literals && (n.kind == jsonNumber || n.kind == jsonBool)
+	return entry{n.text, n.offset}, ok
+}
+
+func (p *parser) notString(path string, n node) *Error {
+	return p.src.errorf(path, n.offset, "must be a string or a list of strings, this is %s", n.kind)
 }
 
 func (p *parser) element(path string, m *member) (*element, *Error) {
