@@ -1,0 +1,229 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/posternhq/postern/controlplane/apierr"
+	awsv1 "github.com/posternhq/postern/proto/postern/aws/v1"
+)
+
+// restService serves one service whose operations are told by method and path.
+// Routing and path parameters are grpc-gateway's; bodies, statuses and errors
+// are ours.
+type restService struct {
+	g        *Gateway
+	protocol *awsv1.Protocol
+	mux      *runtime.ServeMux
+	ops      map[string]*operation // by full gRPC name
+	missing  requestLines
+	// unknown is the answer to a request line that AWS does not know either.
+	unknown *apierr.Error
+}
+
+// operation is how one RPC answers.
+type operation struct {
+	status int
+	empty  bool
+	root   string // of an XML document
+}
+
+// register is the generated registration function of a service.
+type register func(ctx context.Context, mux *runtime.ServeMux) error
+
+func newRESTService(g *Gateway, desc protoreflect.ServiceDescriptor, add register, missing requestLines, unknown *apierr.Error) (*restService, error) {
+	s := &restService{g: g, protocol: protocolOf(desc), ops: map[string]*operation{}, missing: missing, unknown: unknown}
+	methods := desc.Methods()
+	for i := range methods.Len() {
+		m := methods.Get(i)
+		options, _ := proto.GetExtension(m.Options(), awsv1.E_Operation).(*awsv1.Operation)
+		op := &operation{
+			status: int(options.GetStatus()),
+			empty:  options.GetEmpty(),
+			root:   or(shapeOf(m.Output()).xmlRoot, string(m.Name())+"Response"),
+		}
+		if op.status == 0 {
+			op.status = http.StatusOK
+		}
+		s.ops[fullMethod(m)] = op
+	}
+	s.mux = runtime.NewServeMux(
+		// A body is parsed whatever the client calls its type.
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, marshaler{s}),
+		runtime.WithUnescapingMode(runtime.UnescapingModeAllCharacters),
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithErrorHandler(s.failed),
+		runtime.WithRoutingErrorHandler(s.unrouted),
+		runtime.WithForwardResponseOption(s.succeeded),
+		runtime.WithForwardResponseRewriter(s.rewrite),
+		runtime.WithMetadata(func(ctx context.Context, _ *http.Request) metadata.MD { return callOf(ctx).metadata() }),
+		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithOutgoingHeaderMatcher(func(key string) (string, bool) { return key, key == metaVersion || key == metaWarning }),
+		runtime.WithOutgoingTrailerMatcher(func(string) (string, bool) { return "", false }),
+	)
+	if err := add(context.Background(), s.mux); err != nil {
+		return nil, fmt.Errorf("register %s: %w", desc.FullName(), err)
+	}
+	return s, nil
+}
+
+func (s *restService) serve(w http.ResponseWriter, r *http.Request, c *call, data []byte) {
+	if s.protocol.GetKind() == awsv1.Protocol_KIND_REST_JSON {
+		setExact(w.Header(), "x-amz-apigw-id", newAPIGatewayID())
+	}
+	// An operation that hides behind another one's request line.
+	if name := s.missing.behindQuery(r); name != "" {
+		s.g.fail(w, r, c, s.protocol, lacking(name))
+		return
+	}
+	inner := r.WithContext(withCall(r.Context(), c))
+	// grpc-gateway looks at no header of the client: not at its types, time-outs,
+	// forwarding or trailers.
+	inner.Header = http.Header{}
+	inner.Body = &body{Reader: bytes.NewReader(data), data: data}
+	b := &buffered{header: w.Header(), status: http.StatusOK}
+	s.mux.ServeHTTP(b, inner)
+	write(w, b.status, contentType(s.protocol), b.body.Bytes())
+}
+
+func contentType(protocol *awsv1.Protocol) string {
+	if protocol.GetKind() == awsv1.Protocol_KIND_REST_JSON {
+		return contentJSON
+	}
+	return contentXML
+}
+
+// succeeded writes the status of the operation.
+func (s *restService) succeeded(ctx context.Context, w http.ResponseWriter, _ proto.Message) error {
+	w.Header().Del("Content-Type") // written again with the body, if there is one
+	w.WriteHeader(s.operation(ctx).status)
+	return nil
+}
+
+func (s *restService) operation(ctx context.Context) *operation {
+	name, _ := runtime.RPCMethod(ctx)
+	if op := s.ops[name]; op != nil {
+		return op
+	}
+	return &operation{status: http.StatusOK}
+}
+
+// document is what the marshaler writes: a message and the operation whose
+// answer it is.
+type document struct {
+	op  *operation
+	msg proto.Message
+}
+
+func (s *restService) rewrite(ctx context.Context, msg proto.Message) (any, error) {
+	return document{s.operation(ctx), msg}, nil
+}
+
+// failed answers an error of reading the request or of the service.
+func (s *restService) failed(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+	if md, ok := runtime.ServerMetadataFromContext(ctx); ok {
+		setServerHeaders(w.Header(), md.HeaderMD)
+	}
+	var e *apierr.Error
+	if b, ok := r.Body.(*body); ok && b.err != nil {
+		// grpc-gateway flattens what the marshaler returns to a text.
+		e = b.err
+	} else if httpError, ok := errors.AsType[*runtime.HTTPStatusError](err); ok {
+		e = apierr.BadRequest("%v", httpError.Err)
+	} else {
+		e = apierr.FromGRPC(err)
+	}
+	s.g.fail(w, r, callOf(r.Context()), s.protocol, e)
+}
+
+// unrouted answers a request line that no RPC has.
+func (s *restService) unrouted(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, _ int) {
+	e := s.unknown
+	if name := s.missing.lookup(r); name != "" {
+		e = lacking(name)
+	}
+	s.g.fail(w, r, callOf(r.Context()), s.protocol, e)
+}
+
+// body is a request's body, and what was found wrong with it.
+type body struct {
+	*bytes.Reader
+	data []byte
+	err  *apierr.Error
+}
+
+func (*body) Close() error { return nil }
+
+// marshaler adapts our codecs to grpc-gateway.
+type marshaler struct{ s *restService }
+
+// Marshal implements runtime.Marshaler.
+func (m marshaler) Marshal(v any) ([]byte, error) {
+	doc, ok := v.(document)
+	if !ok {
+		return nil, fmt.Errorf("no writing of %T", v)
+	}
+	if doc.op.empty {
+		return nil, nil
+	}
+	if m.s.protocol.GetKind() == awsv1.Protocol_KIND_REST_JSON {
+		return appendJSON(nil, doc.msg.ProtoReflect()), nil
+	}
+	var b bytes.Buffer
+	b.WriteString(xmlHeader + "<" + doc.op.root + namespace(m.s.protocol) + ">")
+	writeXML(&b, doc.msg.ProtoReflect())
+	b.WriteString("</" + doc.op.root + ">")
+	return b.Bytes(), nil
+}
+
+// Unmarshal implements runtime.Marshaler.
+func (m marshaler) Unmarshal(data []byte, v any) error {
+	msg, ok := v.(proto.Message)
+	if !ok {
+		return fmt.Errorf("no reading of %T", v)
+	}
+	if err := readJSON(data, msg.ProtoReflect()); err != nil {
+		return err
+	}
+	return nil
+}
+
+// NewDecoder implements runtime.Marshaler.
+func (m marshaler) NewDecoder(r io.Reader) runtime.Decoder {
+	return runtime.DecoderFunc(func(v any) error {
+		b, ok := r.(*body)
+		if !ok {
+			return fmt.Errorf("no reading from %T", r)
+		}
+		err := m.Unmarshal(b.data, v)
+		if e, ok := errors.AsType[*apierr.Error](err); ok {
+			b.err = e
+		}
+		return err
+	})
+}
+
+// NewEncoder implements runtime.Marshaler.
+func (m marshaler) NewEncoder(w io.Writer) runtime.Encoder {
+	return runtime.EncoderFunc(func(v any) error {
+		data, err := m.Marshal(v)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(data)
+		return err
+	})
+}
+
+// ContentType implements runtime.Marshaler.
+func (m marshaler) ContentType(any) string { return contentType(m.s.protocol) }
