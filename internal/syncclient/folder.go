@@ -1,0 +1,104 @@
+package syncclient
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	instanceFile = "instance"
+	removedFile  = "removed"
+	cacheFile    = "snapshot.cache"
+)
+
+// openFolder makes the folder and its instance number, or reads them.
+func openFolder(dir string, random io.Reader) (instance string, removed bool, err error) {
+	var b [16]byte
+	if dir == "" {
+		if _, err := io.ReadFull(random, b[:]); err != nil {
+			return "", false, fmt.Errorf("draw instance number: %w", err)
+		}
+		return hex.EncodeToString(b[:]), false, nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", false, err
+	}
+	path := filepath.Join(dir, instanceFile)
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := io.ReadFull(random, b[:]); err != nil {
+			return "", false, fmt.Errorf("draw instance number: %w", err)
+		}
+		instance = hex.EncodeToString(b[:])
+		if err := writeFile(path, []byte(instance+"\n")); err != nil {
+			return "", false, err
+		}
+	case err != nil:
+		return "", false, err
+	default:
+		if instance = strings.TrimSpace(string(text)); instance == "" {
+			return "", false, fmt.Errorf("%s is empty", path)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, removedFile)); err == nil {
+		removed = true
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return "", false, err
+	}
+	return instance, removed, nil
+}
+
+// markRemoved makes sure that what the folder holds is never served again.
+func markRemoved(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	if err := writeFile(filepath.Join(dir, removedFile), nil); err != nil {
+		return err
+	}
+	return dropCache(dir)
+}
+
+func dropCache(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	if err := os.Remove(filepath.Join(dir, cacheFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// writeFile makes a file that is there whole or not at all, also after a crash.
+func writeFile(path string, content []byte) error {
+	temp := path + ".new"
+	f, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(temp, path)
+	}
+	if err != nil {
+		_ = os.Remove(temp)
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
