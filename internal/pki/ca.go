@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -56,15 +55,8 @@ func LoadOrCreateCA(dir string) (*CA, error) {
 		if _, err := os.Stat(certFile); err == nil {
 			return nil, fmt.Errorf("%s exists without its key %s: a new CA would cut off all who trust the old one", certFile, keyFile)
 		}
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			return nil, fmt.Errorf("make the CA's key: %w", err)
-		}
-		if err := createKey(keyFile, key); err != nil {
-			return nil, err
-		}
 	}
-	key, err := readKey(keyFile)
+	key, err := LoadOrCreateKey(keyFile)
 	if err != nil {
 		return nil, err
 	}

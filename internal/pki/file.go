@@ -2,6 +2,8 @@ package pki
 
 import (
 	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -88,6 +90,31 @@ func createKey(name string, key *ecdsa.PrivateKey) error {
 		return err
 	}
 	return createFile(name, text, 0o600)
+}
+
+// LoadOrCreateKey reads an ECDSA key, or makes one: 0600, and never replaced.
+func LoadOrCreateKey(name string) (*ecdsa.PrivateKey, error) {
+	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil, fmt.Errorf("make key %s: %w", name, err)
+		}
+		if err := createKey(name, key); err != nil {
+			return nil, err
+		}
+	}
+	return readKey(name)
+}
+
+// SaveChain writes a certificate chain (DER, leaf first) as PEM, whole or not at all.
+func SaveChain(name string, chain [][]byte) error {
+	return replaceFile(name, encodeCertificates(chain...), 0o644)
+}
+
+// LoadChain reads what SaveChain wrote.
+func LoadChain(name string) ([]*x509.Certificate, error) {
+	_, certs, err := readCertificates(name)
+	return certs, err
 }
 
 // readKey reads an ECDSA key in PKCS #8.

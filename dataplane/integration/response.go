@@ -1,0 +1,71 @@
+package integration
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+
+	apigatewayv1 "github.com/posternhq/postern/proto/postern/apigateway/v1"
+)
+
+// response is a prepared integration response.
+type response struct {
+	status    int
+	pattern   *regexp.Regexp // nil: the default
+	params    []mapping
+	templates responseTemplates
+	wantsBody bool
+}
+
+// prepareResponses reads the integration responses, those with a pattern first,
+// each group by status code: AWS does not say which of two that match wins.
+func prepareResponses(in *apigatewayv1.Integration, variables map[string]string) ([]response, error) {
+	list := make([]response, 0, len(in.GetIntegrationResponses()))
+	for _, code := range slices.Sorted(maps.Keys(in.GetIntegrationResponses())) {
+		ir := in.GetIntegrationResponses()[code]
+		status, err := strconv.Atoi(cmp.Or(ir.GetStatusCode(), code))
+		if err != nil || status < 100 || status > 599 {
+			return nil, fmt.Errorf("integration response %q: status code is not 100 to 599", code)
+		}
+		r := response{status: status, templates: prepareResponseTemplates(ir.GetResponseTemplates())}
+		if p := ir.GetSelectionPattern(); p != "" {
+			// The whole status must match, as with Java's matches.
+			if r.pattern, err = regexp.Compile(`\A(?:` + p + `)\z`); err != nil {
+				return nil, fmt.Errorf("integration response %s: selection pattern: %w", code, err)
+			}
+		}
+		if r.params, err = parseMappings(ir.GetResponseParameters().GetEntries(), variables, responseSide); err != nil {
+			return nil, fmt.Errorf("integration response %s: %w", code, err)
+		}
+		if ir.GetContentHandling() == "CONVERT_TO_BINARY" {
+			return nil, fmt.Errorf("integration response %s: content handling %s is not available yet", code, ir.GetContentHandling())
+		}
+		r.wantsBody = needsBody(r.params)
+		list = append(list, r)
+	}
+	slices.SortStableFunc(list, func(a, b response) int {
+		return cmp.Compare(boolRank(a.pattern == nil), boolRank(b.pattern == nil))
+	})
+	return list, nil
+}
+
+func boolRank(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// selectResponse finds the integration response for a backend's status.
+func (b *Backend) selectResponse(status int) *response {
+	text := strconv.Itoa(status)
+	for i := range b.responses {
+		if r := &b.responses[i]; r.pattern == nil || r.pattern.MatchString(text) {
+			return r
+		}
+	}
+	return nil
+}
