@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
@@ -88,7 +89,8 @@ func (h *Handler) Handle(packet []byte, source netip.Addr, stream bool) (respons
 	}
 	reply := h.decide(req, opt, source)
 	if reply.Foreign && h.Forward != nil {
-		return nil, func(ctx context.Context) []byte { return h.forward(ctx, packet, req, opt, limit) }
+		header := slices.Clone(packet[:headerSize]) // the caller's buffer is free again before it is called
+		return nil, func(ctx context.Context) []byte { return h.forward(ctx, header, req, opt, limit) }
 	}
 	return h.pack(packet, assemble(req, opt, reply), limit), nil
 }

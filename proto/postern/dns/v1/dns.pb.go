@@ -89,15 +89,16 @@ func (x *Change) GetModifyIndex() uint64 {
 
 // Vpc (vpc/{id}) is what the resolvers of a VPC need.
 type Vpc struct {
-	state              protoimpl.MessageState `protogen:"open.v1"`
-	Id                 string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Account            string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
-	Region             string                 `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
-	Cidrs              []string               `protobuf:"bytes,4,rep,name=cidrs,proto3" json:"cidrs,omitempty"`
-	LoopbackOctet      uint32                 `protobuf:"varint,5,opt,name=loopback_octet,json=loopbackOctet,proto3" json:"loopback_octet,omitempty"`
-	EnableDnsSupport   bool                   `protobuf:"varint,6,opt,name=enable_dns_support,json=enableDnsSupport,proto3" json:"enable_dns_support,omitempty"`
-	EnableDnsHostnames bool                   `protobuf:"varint,7,opt,name=enable_dns_hostnames,json=enableDnsHostnames,proto3" json:"enable_dns_hostnames,omitempty"`
-	Subnets            []*Subnet              `protobuf:"bytes,8,rep,name=subnets,proto3" json:"subnets,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Id      string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Account string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	Region  string                 `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
+	Cidrs   []string               `protobuf:"bytes,4,rep,name=cidrs,proto3" json:"cidrs,omitempty"`
+	// x of the 127.x.0.0/16 that stands for the VPC; 0: addresses are as they are.
+	LoopbackOctet      uint32    `protobuf:"varint,5,opt,name=loopback_octet,json=loopbackOctet,proto3" json:"loopback_octet,omitempty"`
+	EnableDnsSupport   bool      `protobuf:"varint,6,opt,name=enable_dns_support,json=enableDnsSupport,proto3" json:"enable_dns_support,omitempty"`
+	EnableDnsHostnames bool      `protobuf:"varint,7,opt,name=enable_dns_hostnames,json=enableDnsHostnames,proto3" json:"enable_dns_hostnames,omitempty"`
+	Subnets            []*Subnet `protobuf:"bytes,8,rep,name=subnets,proto3" json:"subnets,omitempty"`
 	// Private zones of endpoints with private DNS.
 	PrivateZones  []*PrivateZone `protobuf:"bytes,9,rep,name=private_zones,json=privateZones,proto3" json:"private_zones,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -351,9 +352,7 @@ type Settings struct {
 	Seed    uint64                 `protobuf:"varint,3,opt,name=seed,proto3" json:"seed,omitempty"`
 	// Regions with at least one API, VPC, endpoint or change of names: the zones
 	// that exist.
-	Regions []string `protobuf:"bytes,4,rep,name=regions,proto3" json:"regions,omitempty"`
-	// loopback (one machine) or as-is: where the resolvers of VPCs listen.
-	Addresses     string `protobuf:"bytes,5,opt,name=addresses,proto3" json:"addresses,omitempty"`
+	Regions       []string `protobuf:"bytes,4,rep,name=regions,proto3" json:"regions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -416,13 +415,6 @@ func (x *Settings) GetRegions() []string {
 	return nil
 }
 
-func (x *Settings) GetAddresses() string {
-	if x != nil {
-		return x.Addresses
-	}
-	return ""
-}
-
 var File_postern_dns_v1_dns_proto protoreflect.FileDescriptor
 
 const file_postern_dns_v1_dns_proto_rawDesc = "" +
@@ -452,13 +444,12 @@ const file_postern_dns_v1_dns_proto_rawDesc = "" +
 	"\x03ttl\x18\x03 \x01(\rR\x03ttl\x12\x1c\n" +
 	"\taddresses\x18\x04 \x03(\tR\taddresses\x12&\n" +
 	"\x0fvpc_endpoint_id\x18\x05 \x01(\tR\rvpcEndpointId\x12!\n" +
-	"\favailable_at\x18\x06 \x01(\x03R\vavailableAt\"\xa2\x01\n" +
+	"\favailable_at\x18\x06 \x01(\x03R\vavailableAt\"\x84\x01\n" +
 	"\bSettings\x120\n" +
 	"\x05clock\x18\x01 \x01(\v2\x1a.postern.state.v1.DnsClockR\x05clock\x12\x18\n" +
 	"\aprofile\x18\x02 \x01(\tR\aprofile\x12\x12\n" +
 	"\x04seed\x18\x03 \x01(\x04R\x04seed\x12\x18\n" +
-	"\aregions\x18\x04 \x03(\tR\aregions\x12\x1c\n" +
-	"\taddresses\x18\x05 \x01(\tR\taddressesB9Z7github.com/posternhq/postern/proto/postern/dns/v1;dnsv1b\x06proto3"
+	"\aregions\x18\x04 \x03(\tR\aregionsB9Z7github.com/posternhq/postern/proto/postern/dns/v1;dnsv1b\x06proto3"
 
 var (
 	file_postern_dns_v1_dns_proto_rawDescOnce sync.Once

@@ -1,0 +1,70 @@
+package dnsprop
+
+import (
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/posternhq/postern/dnsprop/propagation"
+	"github.com/posternhq/postern/internal/netx"
+)
+
+// Config is what a Server needs. Only ID is required.
+type Config struct {
+	// ID names the process: its places are ID-ns1 to ID-ns4 and ID-resolver.
+	ID string
+	// Authorities are the addresses of the four public name servers,
+	// 127.0.0.1:4754 to 4757 unless given. Port 0 picks a free one.
+	Authorities [propagation.Authorities]string
+	// Resolver is the address of the public resolver, 127.0.0.1:4753 unless
+	// given. The resolvers of VPCs listen on its port.
+	Resolver string
+	// Forward is the server that resolvers ask about names that are none of ours;
+	// empty: such names are refused.
+	Forward string
+	// CacheNames bounds each cache; 0: a default.
+	CacheNames int
+
+	Network    netx.Network
+	Now        func() time.Time
+	Pick       func(n int) int                  // the authority a resolver asks; rand.IntN
+	Shuffle    func(n int, swap func(i, j int)) // the order of addresses; rand.Shuffle
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.ID == "" {
+		return c, errors.New("dns server has no id")
+	}
+	for i, address := range [propagation.Authorities]string{"127.0.0.1:4754", "127.0.0.1:4755", "127.0.0.1:4756", "127.0.0.1:4757"} {
+		if c.Authorities[i] == "" {
+			c.Authorities[i] = address
+		}
+	}
+	if c.Resolver == "" {
+		c.Resolver = "127.0.0.1:4753"
+	}
+	if c.Network == nil {
+		c.Network = netx.Host()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Pick == nil {
+		c.Pick = rand.IntN
+	}
+	if c.Shuffle == nil {
+		c.Shuffle = rand.Shuffle
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Registerer == nil {
+		c.Registerer = prometheus.NewRegistry()
+	}
+	return c, nil
+}

@@ -1,0 +1,305 @@
+package dnsprop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/posternhq/postern/dnsprop/authority"
+	"github.com/posternhq/postern/dnsprop/message"
+	"github.com/posternhq/postern/dnsprop/propagation"
+	"github.com/posternhq/postern/dnsprop/resolver"
+	"github.com/posternhq/postern/dnsprop/zone"
+	syncv1 "github.com/posternhq/postern/proto/postern/sync/v1"
+)
+
+// minPause keeps a burst of instants from waking the Server for each of them.
+const minPause = 5 * time.Millisecond
+
+// Server is a DNS server with all its places.
+type Server struct {
+	cfg     Config
+	metrics *metrics
+
+	// zones is what queries read; only Install, under mu, replaces it.
+	zones       atomic.Pointer[zone.Set]
+	authorities [propagation.Authorities]*authority.Authority
+	resolvers   resolver.Config
+	public      *resolver.Resolver
+
+	notify chan struct{} // capacity 1: versions moved
+	wake   chan struct{} // capacity 1: the next instant moved
+
+	mu       sync.Mutex
+	phase    phase
+	sockets  []*socket // of the authorities, then the public resolver
+	port     uint16    // of all resolvers
+	settings settings
+	changes  map[string]*zone.Change
+	vpcs     map[string]*vpc
+	tracker  tracker
+	next     int64 // instant at which the tracker wants to look again
+}
+
+type phase int
+
+const (
+	made phase = iota
+	listening
+	running
+	stopped
+)
+
+// New returns a Server that does nothing yet.
+func New(cfg Config) (*Server, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	cfg.Logger = cfg.Logger.With("component", "dns")
+	s := &Server{
+		cfg:      cfg,
+		notify:   make(chan struct{}, 1),
+		wake:     make(chan struct{}, 1),
+		settings: defaultSettings(),
+		changes:  make(map[string]*zone.Change),
+		vpcs:     make(map[string]*vpc),
+		next:     zone.Never,
+	}
+	if s.metrics, err = newMetrics(cfg.Registerer); err != nil {
+		return nil, err
+	}
+	s.zones.Store(s.settings.apply(new(zone.Set)))
+	for i := range s.authorities {
+		s.authorities[i] = authority.New(authority.Config{Number: i, Zones: s.zones.Load, Now: cfg.Now, Shuffle: cfg.Shuffle})
+	}
+	s.resolvers = resolver.Config{
+		Zones:       s.zones.Load,
+		Authorities: s.authorities[:],
+		Now:         cfg.Now,
+		Pick:        cfg.Pick,
+		Shuffle:     cfg.Shuffle,
+		Capacity:    cfg.CacheNames,
+	}
+	s.public = resolver.Public(s.resolvers)
+	return s, nil
+}
+
+// Listen binds the addresses of the authorities and of the public resolver, so
+// that they are known before Run; Run does it otherwise. Queries wait in the
+// sockets until Run. A Server that listens must be run, or it keeps the addresses.
+func (s *Server) Listen(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.listen(ctx)
+}
+
+func (s *Server) listen(ctx context.Context) error {
+	switch s.phase {
+	case stopped:
+		return errors.New("dns server has stopped")
+	case made:
+	default:
+		return nil
+	}
+	var sockets []*socket
+	bind := func(address string, h *message.Handler) error {
+		sock, err := open(ctx, s.cfg.Network, address, h, s.cfg.Logger)
+		if err == nil {
+			sockets = append(sockets, sock)
+		}
+		return err
+	}
+	authorityCount := count(s.metrics.authorityAnswers)
+	err := error(nil)
+	for i, address := range s.cfg.Authorities {
+		err = errors.Join(err, bind(address, &message.Handler{Responder: s.authorities[i], Count: authorityCount, Logger: s.cfg.Logger}))
+	}
+	err = errors.Join(err, bind(s.cfg.Resolver, s.resolverHandler(s.public)))
+	if err != nil {
+		for _, sock := range sockets {
+			sock.close()
+		}
+		return err
+	}
+	s.sockets = sockets
+	s.port = sockets[len(sockets)-1].port()
+	s.phase = listening
+	return nil
+}
+
+func (s *Server) resolverHandler(r *resolver.Resolver) *message.Handler {
+	h := &message.Handler{Responder: r, Count: count(s.metrics.resolverAnswers), Logger: s.cfg.Logger}
+	if s.cfg.Forward != "" {
+		h.Forward = forwarder{network: s.cfg.Network, address: s.cfg.Forward}.exchange
+	}
+	return h
+}
+
+// Run answers queries until ctx ends.
+func (s *Server) Run(ctx context.Context) error {
+	if err := s.start(ctx); err != nil {
+		return err
+	}
+	defer s.stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		timer.Stop()
+		if pause, ok := s.pause(); ok {
+			timer.Reset(pause)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.wake:
+		case <-timer.C:
+			s.mu.Lock()
+			s.evaluate()
+			s.mu.Unlock()
+		}
+	}
+}
+
+func (s *Server) start(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase == running {
+		return errors.New("dns server is already running")
+	}
+	if err := s.listen(ctx); err != nil {
+		return err
+	}
+	s.phase = running
+	for _, sock := range s.sockets {
+		sock.serve(runtime.GOMAXPROCS(0))
+	}
+	for _, v := range s.vpcs {
+		v.socket.serve(1)
+	}
+	return nil
+}
+
+func (s *Server) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.phase = stopped
+	for _, sock := range s.sockets {
+		sock.close()
+	}
+	for _, v := range s.vpcs {
+		v.socket.close()
+	}
+}
+
+// pause is how long nothing happens by itself; false: for ever.
+func (s *Server) pause() (time.Duration, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.next == zone.Never {
+		return 0, false
+	}
+	wall, ok := s.settings.clock.Wall(time.Unix(0, s.next))
+	if !ok {
+		return 0, false
+	}
+	return max(wall.Sub(s.cfg.Now()), minPause), true
+}
+
+// evaluate brings the places' versions up to now. s.mu is held.
+func (s *Server) evaluate() {
+	before := s.tracker
+	s.next = s.tracker.evaluate(s.zones.Load().At(s.cfg.Now()), s.stale, s.metrics.programming)
+	if s.tracker.resolver != before.resolver || s.tracker.authorities != before.authorities {
+		signal(s.notify)
+	}
+}
+
+func (s *Server) stale(c *zone.Change, at int64) int64 {
+	last := s.public.Stale(c, at)
+	for _, v := range s.vpcs {
+		last = max(last, v.resolver.Stale(c, at))
+	}
+	return last
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Notify is a channel that receives when versions have moved since the last
+// receive. It has one receiver.
+func (s *Server) Notify() <-chan struct{} { return s.notify }
+
+// Versions is the version of each place at this moment.
+func (s *Server) Versions() []*syncv1.PlaceVersion {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.evaluate()
+	signal(s.wake) // the next instant may be another
+	var out []*syncv1.PlaceVersion
+	for i, index := range s.tracker.authorities {
+		out = append(out, &syncv1.PlaceVersion{Place: s.authorityID(i), Index: index})
+	}
+	return append(out, &syncv1.PlaceVersion{Place: s.resolverID(), Index: s.tracker.resolver})
+}
+
+// Places describes the places of this process. Their addresses are known after Listen.
+func (s *Server) Places() []*syncv1.PlaceInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*syncv1.PlaceInfo
+	for i := range s.authorities {
+		out = append(out, &syncv1.PlaceInfo{Id: s.authorityID(i), Kind: "authority", Address: s.cfg.Authorities[i]})
+	}
+	out = append(out, &syncv1.PlaceInfo{Id: s.resolverID(), Kind: "resolver", Address: s.cfg.Resolver})
+	for i, sock := range s.sockets {
+		out[i].Address = sock.address()
+	}
+	return out
+}
+
+func (s *Server) authorityID(i int) string { return fmt.Sprintf("%s-ns%d", s.cfg.ID, i+1) }
+func (s *Server) resolverID() string       { return s.cfg.ID + "-resolver" }
+
+// Addresses of the places: the authorities and the public resolver, host:port.
+// They are valid after Listen.
+func (s *Server) Addresses() (authorities [propagation.Authorities]string, public string) {
+	places := s.Places()
+	for i := range authorities {
+		authorities[i] = places[i].GetAddress()
+	}
+	return authorities, places[len(authorities)].GetAddress()
+}
+
+// VPCResolver is the address of a VPC's resolver; false if there is none.
+func (s *Server) VPCResolver(id string) (netip.AddrPort, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.vpcs[id]
+	if v == nil {
+		return netip.AddrPort{}, false
+	}
+	return v.address, true
+}
+
+// Ready reports why the Server cannot answer yet; nil once it has zones.
+func (s *Server) Ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.phase != running:
+		return errors.New("dns server is not running")
+	case s.tracker.index == 0:
+		return errors.New("no dns snapshot yet")
+	}
+	return nil
+}

@@ -1,0 +1,232 @@
+package dnsprop
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/posternhq/postern/dnsprop/message"
+	"github.com/posternhq/postern/internal/netx"
+)
+
+// What one address gives its clients.
+const (
+	maxQuery      = 4096             // bytes of a query, on UDP and TCP
+	maxStreams    = 256              // TCP connections
+	maxPerStream  = 100_000          // queries of one connection
+	streamIdle    = 10 * time.Second // a connection's wait for a query, and for its reader (RFC 7766, 6.2.3)
+	maxForwarding = 256              // forwarded queries under way
+	acceptPause   = 5 * time.Millisecond
+)
+
+// socket is one address on UDP and TCP.
+type socket struct {
+	packets net.PacketConn
+	streams net.Listener
+	handler *message.Handler
+	logger  *slog.Logger
+
+	cancel     context.CancelFunc
+	goroutines sync.WaitGroup
+	slots      chan struct{} // of streams
+	forwarding chan struct{}
+}
+
+// open binds an address; with port 0 one that is free on both.
+func open(ctx context.Context, network netx.Network, address string, handler *message.Handler, logger *slog.Logger) (*socket, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("listen for dns: %w", err)
+	}
+	tries := 1
+	if port == "0" {
+		tries = 16
+	}
+	for {
+		tries--
+		packets, err := network.ListenPacket(ctx, "udp", address)
+		if err != nil {
+			return nil, fmt.Errorf("listen for dns: %w", err)
+		}
+		bound := strconv.Itoa(int(portOf(packets.LocalAddr())))
+		streams, err := network.Listen(ctx, "tcp", net.JoinHostPort(host, bound))
+		if err == nil {
+			return &socket{
+				packets:    packets,
+				streams:    streams,
+				handler:    handler,
+				logger:     logger.With("address", packets.LocalAddr().String()),
+				cancel:     func() {},
+				slots:      make(chan struct{}, maxStreams),
+				forwarding: make(chan struct{}, maxForwarding),
+			}, nil
+		}
+		packets.Close()
+		if tries == 0 {
+			return nil, fmt.Errorf("listen for dns: %w", err)
+		}
+	}
+}
+
+func (s *socket) address() string { return s.packets.LocalAddr().String() }
+
+func (s *socket) port() uint16 { return portOf(s.packets.LocalAddr()) }
+
+// serve starts answering, with a number of goroutines for packets.
+func (s *socket) serve(workers int) {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	for range workers {
+		s.goroutines.Go(func() { s.readPackets(ctx) })
+	}
+	s.goroutines.Go(func() { s.accept(ctx) })
+}
+
+// close stops answering and returns when nothing runs any more.
+func (s *socket) close() {
+	s.cancel()
+	s.packets.Close()
+	s.streams.Close()
+	s.goroutines.Wait()
+}
+
+func (s *socket) readPackets(ctx context.Context) {
+	buf := make([]byte, maxQuery)
+	for {
+		n, from, err := s.packets.ReadFrom(buf)
+		if err != nil {
+			if ended(ctx, err) {
+				return
+			}
+			continue
+		}
+		response, later := s.handler.Handle(buf[:n], addrOf(from), false)
+		if later != nil {
+			s.sendLater(ctx, later, from)
+			continue
+		}
+		s.send(response, from)
+	}
+}
+
+// sendLater answers without holding up the packets behind; past its bound
+// queries are dropped, which is what a full network would do.
+func (s *socket) sendLater(ctx context.Context, later func(context.Context) []byte, to net.Addr) {
+	select {
+	case s.forwarding <- struct{}{}:
+	default:
+		return
+	}
+	s.goroutines.Go(func() {
+		defer func() { <-s.forwarding }()
+		s.send(later(ctx), to)
+	})
+}
+
+func (s *socket) send(response []byte, to net.Addr) {
+	if response == nil {
+		return
+	}
+	if _, err := s.packets.WriteTo(response, to); err != nil {
+		s.logger.Debug("send dns response", "err", err)
+	}
+}
+
+func (s *socket) accept(ctx context.Context) {
+	for {
+		conn, err := s.streams.Accept()
+		if err != nil {
+			if ended(ctx, err) {
+				return
+			}
+			continue
+		}
+		select {
+		case s.slots <- struct{}{}:
+		default:
+			conn.Close()
+			continue
+		}
+		s.goroutines.Go(func() {
+			defer func() { <-s.slots }()
+			defer conn.Close()
+			defer context.AfterFunc(ctx, func() { conn.Close() })()
+			s.stream(ctx, conn)
+		})
+	}
+}
+
+// stream answers the queries of one connection in their order (RFC 1035, 4.2.2).
+func (s *socket) stream(ctx context.Context, conn net.Conn) {
+	source := addrOf(conn.RemoteAddr())
+	buf := make([]byte, 2, 514)
+	for range maxPerStream {
+		if err := conn.SetDeadline(time.Now().Add(streamIdle)); err != nil {
+			return
+		}
+		if _, err := io.ReadFull(conn, buf[:2]); err != nil {
+			return
+		}
+		n := int(binary.BigEndian.Uint16(buf[:2]))
+		if n > maxQuery {
+			return
+		}
+		if cap(buf) < n {
+			buf = make([]byte, n)
+		}
+		if _, err := io.ReadFull(conn, buf[:n]); err != nil {
+			return
+		}
+		response, later := s.handler.Handle(buf[:n], source, true)
+		if later != nil {
+			response = later(ctx)
+		}
+		if response == nil {
+			return
+		}
+		framed := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(response)), uint16(len(response)))
+		if _, err := conn.Write(append(framed, response...)); err != nil {
+			return
+		}
+	}
+}
+
+// ended reports whether a read error is the end of the socket. Other errors
+// pass (too many open files); they get a moment to.
+func ended(ctx context.Context, err error) bool {
+	if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+		return true
+	}
+	select {
+	case <-ctx.Done():
+		return true
+	case <-time.After(acceptPause):
+		return false
+	}
+}
+
+func addrOf(a net.Addr) netip.Addr { return addrPort(a).Addr().Unmap() }
+func portOf(a net.Addr) uint16     { return addrPort(a).Port() }
+
+// addrPort is zero for an address that is none of the internet's.
+func addrPort(a net.Addr) netip.AddrPort {
+	switch a := a.(type) {
+	case *net.UDPAddr:
+		return a.AddrPort()
+	case *net.TCPAddr:
+		return a.AddrPort()
+	}
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return ap
+}
