@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"flag"
 	"fmt"
 	"net/netip"
 	"runtime"
@@ -11,23 +12,24 @@ import (
 	"github.com/posternhq/postern/dataplane/policy"
 )
 
+var (
+	documents = flag.Uint64("documents", 2500, "how many generated policies to compare, each with 8 requests")
+	firstSeed = flag.Uint64("seed", 0, "seed of the first of them")
+)
+
 // TestAgainstReference compares Eval with the reference evaluator on generated
 // policies and requests. A failure prints its seed, which FuzzEval takes too.
 func TestAgainstReference(t *testing.T) {
-	documents := 2500
-	if testing.Short() {
-		documents = 300
-	}
 	effects := map[policy.Effect]int{}
-	for seed := range uint64(documents) {
-		compareSeed(t, seed, effects)
+	for i := range *documents {
+		compareSeed(t, *firstSeed+i, effects)
 		if t.Failed() {
 			return
 		}
 	}
 	t.Logf("decisions: %v", effects)
 	for _, e := range []policy.Effect{policy.Silent, policy.Allow, policy.ExplicitDeny} {
-		if effects[e] < documents/10 {
+		if effects[e] < int(*documents)/10 {
 			t.Errorf("only %d decisions are %v: the generator has lost its way", effects[e], e)
 		}
 	}

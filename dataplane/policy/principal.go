@@ -113,7 +113,7 @@ func parseIdentity(s string) (id identity, problem string) {
 	id = identity{partition: parts[1], account: parts[4]}
 	service, resource := parts[2], parts[5]
 	if id.partition == "" || parts[3] != "" || !digits(id.account) {
-		return id, "not the ARN of a principal; write arn:partition:iam::account:…, with the account's digits and no region"
+		return id, "not the ARN of a principal; write arn:partition:iam::account:name, with the account's digits and no region"
 	}
 	kind, rest, _ := strings.Cut(resource, "/")
 	id.name = rest[strings.LastIndexByte(rest, '/')+1:]

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -17,7 +18,8 @@ type Problem struct {
 	Message string
 }
 
-// String is the problem as one line for people: position, path, message.
+// String is the problem as one line for people: position, path, message. It is
+// printable ASCII whatever the document holds, so that it fits a header.
 func (p Problem) String() string {
 	s := p.Message
 	if p.Path != "" {
@@ -26,7 +28,21 @@ func (p Problem) String() string {
 	if p.Line > 0 {
 		s = fmt.Sprintf("%d:%d: %s", p.Line, p.Column, s)
 	}
-	return s
+	return printable(s)
+}
+
+// printable writes what is not printable ASCII as Go escapes.
+func printable(s string) string {
+	out := make([]byte, 0, len(s))
+	for _, r := range s {
+		if r >= ' ' && r <= '~' {
+			out = append(out, byte(r))
+			continue
+		}
+		quoted := strconv.QuoteRuneToASCII(r)
+		out = append(out, quoted[1:len(quoted)-1]...)
+	}
+	return string(out)
 }
 
 // Error is the problem that ended Parse or Compile.

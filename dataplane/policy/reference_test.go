@@ -200,7 +200,7 @@ func refListed(element any, level string) bool {
 		}
 		f := strings.SplitN(level, ":", 6)
 		account := f[5] == "root"
-		if account && (entry == f[4] || regexp.MustCompile(`^arn:[^:]+:iam::`+f[4]+`:root$`).MatchString(entry)) {
+		if account && (entry == f[4] || refRoot.MatchString(entry) && strings.Split(entry, ":")[4] == f[4]) {
 			return true
 		}
 		if !account && (entry == level || refRole(entry) != "" && refRole(entry) == level) {
@@ -210,9 +210,16 @@ func refListed(element any, level string) bool {
 	return false
 }
 
+var (
+	refRoot     = regexp.MustCompile(`^arn:[^:]+:iam::\d+:root$`)
+	refRoleARN  = regexp.MustCompile(`^(arn:[^:]+:iam::\d+:role/)(?:.*/)?([^/]+)$`)
+	refDecimal  = regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?$`)
+	refVariable = regexp.MustCompile(`^\$\{([^},]*?)(?: *, *'(.*?)')?\}`)
+)
+
 // refRole is a role's ARN without its path, empty for anything else.
 func refRole(entry string) string {
-	m := regexp.MustCompile(`^(arn:[^:]+:iam::\d+:role/)(?:.*/)?([^/]+)$`).FindStringSubmatch(entry)
+	m := refRoleARN.FindStringSubmatch(entry)
 	if m == nil {
 		return ""
 	}
@@ -344,8 +351,6 @@ func refLiteral(s string, inserted bool) []refChar {
 	}
 	return out
 }
-
-var refVariable = regexp.MustCompile(`^\$\{([^},]*?)(?: *, *'(.*?)')?\}`)
 
 // substitute replaces the variables of a value; false if one has no value.
 func (e *refEvaluation) substitute(s string, wildcards bool) ([]refChar, bool) {
@@ -545,7 +550,7 @@ func refOrder(name string, c int) bool {
 }
 
 func refNumber(s string) (*big.Rat, bool) {
-	if !regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?$`).MatchString(s) {
+	if !refDecimal.MatchString(s) {
 		return nil, false
 	}
 	return new(big.Rat).SetString(s)
