@@ -297,10 +297,12 @@ func (x *ReportPlacesResponse) GetIndex() uint64 {
 }
 
 type JoinRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	Voter         bool                   `protobuf:"varint,3,opt,name=voter,proto3" json:"voter,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Id      string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Address string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	Voter   bool                   `protobuf:"varint,3,opt,name=voter,proto3" json:"voter,omitempty"`
+	// Instance number of the node's data folder.
+	Instance      string `protobuf:"bytes,4,opt,name=instance,proto3" json:"instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -356,6 +358,13 @@ func (x *JoinRequest) GetVoter() bool {
 	return false
 }
 
+func (x *JoinRequest) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
 type JoinResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -392,6 +401,110 @@ func (*JoinResponse) Descriptor() ([]byte, []int) {
 	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
+type IntroduceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Instance      string                 `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IntroduceRequest) Reset() {
+	*x = IntroduceRequest{}
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IntroduceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IntroduceRequest) ProtoMessage() {}
+
+func (x *IntroduceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IntroduceRequest.ProtoReflect.Descriptor instead.
+func (*IntroduceRequest) Descriptor() ([]byte, []int) {
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *IntroduceRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *IntroduceRequest) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+type IntroduceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Instance      string                 `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IntroduceResponse) Reset() {
+	*x = IntroduceResponse{}
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IntroduceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IntroduceResponse) ProtoMessage() {}
+
+func (x *IntroduceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IntroduceResponse.ProtoReflect.Descriptor instead.
+func (*IntroduceResponse) Descriptor() ([]byte, []int) {
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *IntroduceResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *IntroduceResponse) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
 var File_postern_cluster_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_postern_cluster_v1_cluster_proto_rawDesc = "" +
@@ -415,16 +528,24 @@ const file_postern_cluster_v1_cluster_proto_rawDesc = "" +
 	"cleanIndex\x12\x1a\n" +
 	"\binstance\x18\a \x01(\tR\binstance\",\n" +
 	"\x14ReportPlacesResponse\x12\x14\n" +
-	"\x05index\x18\x01 \x01(\x04R\x05index\"M\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\"i\n" +
 	"\vJoinRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
-	"\x05voter\x18\x03 \x01(\bR\x05voter\"\x0e\n" +
-	"\fJoinResponse2\x92\x02\n" +
+	"\x05voter\x18\x03 \x01(\bR\x05voter\x12\x1a\n" +
+	"\binstance\x18\x04 \x01(\tR\binstance\"\x0e\n" +
+	"\fJoinResponse\">\n" +
+	"\x10IntroduceRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\binstance\x18\x02 \x01(\tR\binstance\"?\n" +
+	"\x11IntroduceResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\binstance\x18\x02 \x01(\tR\binstance2\xec\x02\n" +
 	"\x04Peer\x12X\n" +
 	"\tReadIndex\x12$.postern.cluster.v1.ReadIndexRequest\x1a%.postern.cluster.v1.ReadIndexResponse\x12e\n" +
 	"\fReportPlaces\x12'.postern.cluster.v1.ReportPlacesRequest\x1a(.postern.cluster.v1.ReportPlacesResponse(\x010\x01\x12I\n" +
-	"\x04Join\x12\x1f.postern.cluster.v1.JoinRequest\x1a .postern.cluster.v1.JoinResponseBAZ?github.com/posternhq/postern/proto/postern/cluster/v1;clusterv1b\x06proto3"
+	"\x04Join\x12\x1f.postern.cluster.v1.JoinRequest\x1a .postern.cluster.v1.JoinResponse\x12X\n" +
+	"\tIntroduce\x12$.postern.cluster.v1.IntroduceRequest\x1a%.postern.cluster.v1.IntroduceResponseBAZ?github.com/posternhq/postern/proto/postern/cluster/v1;clusterv1b\x06proto3"
 
 var (
 	file_postern_cluster_v1_cluster_proto_rawDescOnce sync.Once
@@ -438,7 +559,7 @@ func file_postern_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_postern_cluster_v1_cluster_proto_rawDescData
 }
 
-var file_postern_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_postern_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_postern_cluster_v1_cluster_proto_goTypes = []any{
 	(*ReadIndexRequest)(nil),     // 0: postern.cluster.v1.ReadIndexRequest
 	(*ReadIndexResponse)(nil),    // 1: postern.cluster.v1.ReadIndexResponse
@@ -447,19 +568,23 @@ var file_postern_cluster_v1_cluster_proto_goTypes = []any{
 	(*ReportPlacesResponse)(nil), // 4: postern.cluster.v1.ReportPlacesResponse
 	(*JoinRequest)(nil),          // 5: postern.cluster.v1.JoinRequest
 	(*JoinResponse)(nil),         // 6: postern.cluster.v1.JoinResponse
-	(*v1.Rejection)(nil),         // 7: postern.sync.v1.Rejection
+	(*IntroduceRequest)(nil),     // 7: postern.cluster.v1.IntroduceRequest
+	(*IntroduceResponse)(nil),    // 8: postern.cluster.v1.IntroduceResponse
+	(*v1.Rejection)(nil),         // 9: postern.sync.v1.Rejection
 }
 var file_postern_cluster_v1_cluster_proto_depIdxs = []int32{
 	3, // 0: postern.cluster.v1.ReportPlacesRequest.reports:type_name -> postern.cluster.v1.PlaceReport
-	7, // 1: postern.cluster.v1.PlaceReport.rejections:type_name -> postern.sync.v1.Rejection
+	9, // 1: postern.cluster.v1.PlaceReport.rejections:type_name -> postern.sync.v1.Rejection
 	0, // 2: postern.cluster.v1.Peer.ReadIndex:input_type -> postern.cluster.v1.ReadIndexRequest
 	2, // 3: postern.cluster.v1.Peer.ReportPlaces:input_type -> postern.cluster.v1.ReportPlacesRequest
 	5, // 4: postern.cluster.v1.Peer.Join:input_type -> postern.cluster.v1.JoinRequest
-	1, // 5: postern.cluster.v1.Peer.ReadIndex:output_type -> postern.cluster.v1.ReadIndexResponse
-	4, // 6: postern.cluster.v1.Peer.ReportPlaces:output_type -> postern.cluster.v1.ReportPlacesResponse
-	6, // 7: postern.cluster.v1.Peer.Join:output_type -> postern.cluster.v1.JoinResponse
-	5, // [5:8] is the sub-list for method output_type
-	2, // [2:5] is the sub-list for method input_type
+	7, // 5: postern.cluster.v1.Peer.Introduce:input_type -> postern.cluster.v1.IntroduceRequest
+	1, // 6: postern.cluster.v1.Peer.ReadIndex:output_type -> postern.cluster.v1.ReadIndexResponse
+	4, // 7: postern.cluster.v1.Peer.ReportPlaces:output_type -> postern.cluster.v1.ReportPlacesResponse
+	6, // 8: postern.cluster.v1.Peer.Join:output_type -> postern.cluster.v1.JoinResponse
+	8, // 9: postern.cluster.v1.Peer.Introduce:output_type -> postern.cluster.v1.IntroduceResponse
+	6, // [6:10] is the sub-list for method output_type
+	2, // [2:6] is the sub-list for method input_type
 	2, // [2:2] is the sub-list for extension type_name
 	2, // [2:2] is the sub-list for extension extendee
 	0, // [0:2] is the sub-list for field type_name
@@ -476,7 +601,7 @@ func file_postern_cluster_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_cluster_v1_cluster_proto_rawDesc), len(file_postern_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

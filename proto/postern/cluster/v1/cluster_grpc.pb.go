@@ -24,6 +24,7 @@ const (
 	Peer_ReadIndex_FullMethodName    = "/postern.cluster.v1.Peer/ReadIndex"
 	Peer_ReportPlaces_FullMethodName = "/postern.cluster.v1.Peer/ReportPlaces"
 	Peer_Join_FullMethodName         = "/postern.cluster.v1.Peer/Join"
+	Peer_Introduce_FullMethodName    = "/postern.cluster.v1.Peer/Introduce"
 )
 
 // PeerClient is the client API for Peer service.
@@ -36,6 +37,10 @@ type PeerClient interface {
 	ReportPlaces(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ReportPlacesRequest, ReportPlacesResponse], error)
 	// Join asks the leader to add a node.
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error)
+	// Introduce tells a node which instance holds an id, and learns its own. It is
+	// refused (FAILED_PRECONDITION) if another instance holds that id: a node that
+	// lost its disk must not vote under its old one.
+	Introduce(ctx context.Context, in *IntroduceRequest, opts ...grpc.CallOption) (*IntroduceResponse, error)
 }
 
 type peerClient struct {
@@ -79,6 +84,16 @@ func (c *peerClient) Join(ctx context.Context, in *JoinRequest, opts ...grpc.Cal
 	return out, nil
 }
 
+func (c *peerClient) Introduce(ctx context.Context, in *IntroduceRequest, opts ...grpc.CallOption) (*IntroduceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(IntroduceResponse)
+	err := c.cc.Invoke(ctx, Peer_Introduce_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PeerServer is the server API for Peer service.
 // All implementations must embed UnimplementedPeerServer
 // for forward compatibility.
@@ -89,6 +104,10 @@ type PeerServer interface {
 	ReportPlaces(grpc.BidiStreamingServer[ReportPlacesRequest, ReportPlacesResponse]) error
 	// Join asks the leader to add a node.
 	Join(context.Context, *JoinRequest) (*JoinResponse, error)
+	// Introduce tells a node which instance holds an id, and learns its own. It is
+	// refused (FAILED_PRECONDITION) if another instance holds that id: a node that
+	// lost its disk must not vote under its old one.
+	Introduce(context.Context, *IntroduceRequest) (*IntroduceResponse, error)
 	mustEmbedUnimplementedPeerServer()
 }
 
@@ -107,6 +126,9 @@ func (UnimplementedPeerServer) ReportPlaces(grpc.BidiStreamingServer[ReportPlace
 }
 func (UnimplementedPeerServer) Join(context.Context, *JoinRequest) (*JoinResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Join not implemented")
+}
+func (UnimplementedPeerServer) Introduce(context.Context, *IntroduceRequest) (*IntroduceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Introduce not implemented")
 }
 func (UnimplementedPeerServer) mustEmbedUnimplementedPeerServer() {}
 func (UnimplementedPeerServer) testEmbeddedByValue()              {}
@@ -172,6 +194,24 @@ func _Peer_Join_Handler(srv interface{}, ctx context.Context, dec func(interface
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Peer_Introduce_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(IntroduceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).Introduce(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_Introduce_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).Introduce(ctx, req.(*IntroduceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Peer_ServiceDesc is the grpc.ServiceDesc for Peer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -186,6 +226,10 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Join",
 			Handler:    _Peer_Join_Handler,
+		},
+		{
+			MethodName: "Introduce",
+			Handler:    _Peer_Introduce_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
