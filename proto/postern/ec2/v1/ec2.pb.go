@@ -1249,11 +1249,12 @@ func (x *CreateSecurityGroupRequest) GetDryRun() bool {
 }
 
 type CreateSecurityGroupResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	GroupId       *string                `protobuf:"bytes,1,opt,name=group_id,json=groupId,proto3,oneof" json:"group_id,omitempty"`
-	Tags          []*Tag                 `protobuf:"bytes,2,rep,name=tags,proto3" json:"tags,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	GroupId          *string                `protobuf:"bytes,1,opt,name=group_id,json=groupId,proto3,oneof" json:"group_id,omitempty"`
+	Tags             []*Tag                 `protobuf:"bytes,2,rep,name=tags,proto3" json:"tags,omitempty"`
+	SecurityGroupArn *string                `protobuf:"bytes,3,opt,name=security_group_arn,json=securityGroupArn,proto3,oneof" json:"security_group_arn,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *CreateSecurityGroupResponse) Reset() {
@@ -1298,6 +1299,13 @@ func (x *CreateSecurityGroupResponse) GetTags() []*Tag {
 		return x.Tags
 	}
 	return nil
+}
+
+func (x *CreateSecurityGroupResponse) GetSecurityGroupArn() string {
+	if x != nil && x.SecurityGroupArn != nil {
+		return *x.SecurityGroupArn
+	}
+	return ""
 }
 
 type DeleteSecurityGroupRequest struct {
@@ -4440,11 +4448,13 @@ const file_postern_ec2_v1_ec2_proto_rawDesc = "" +
 	"\v_group_nameB\t\n" +
 	"\a_vpc_idB\n" +
 	"\n" +
-	"\b_dry_run\"\x81\x01\n" +
+	"\b_dry_run\"\xcb\x01\n" +
 	"\x1bCreateSecurityGroupResponse\x12\x1e\n" +
 	"\bgroup_id\x18\x01 \x01(\tH\x00R\agroupId\x88\x01\x01\x125\n" +
-	"\x04tags\x18\x02 \x03(\v2\x13.postern.ec2.v1.TagB\f\xaa\xbb\x18\b\x12\x06tagSetR\x04tagsB\v\n" +
-	"\t_group_id\"\xa6\x01\n" +
+	"\x04tags\x18\x02 \x03(\v2\x13.postern.ec2.v1.TagB\f\xaa\xbb\x18\b\x12\x06tagSetR\x04tags\x121\n" +
+	"\x12security_group_arn\x18\x03 \x01(\tH\x01R\x10securityGroupArn\x88\x01\x01B\v\n" +
+	"\t_group_idB\x15\n" +
+	"\x13_security_group_arn\"\xa6\x01\n" +
 	"\x1aDeleteSecurityGroupRequest\x12\x1e\n" +
 	"\bgroup_id\x18\x01 \x01(\tH\x00R\agroupId\x88\x01\x01\x12\"\n" +
 	"\n" +
