@@ -1,0 +1,516 @@
+package service
+
+import (
+	"context"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/posternhq/postern/controlplane/apierr"
+	"github.com/posternhq/postern/controlplane/state"
+	"github.com/posternhq/postern/dataplane/policy"
+	apigatewayv1 "github.com/posternhq/postern/proto/postern/apigateway/v1"
+	awsv1 "github.com/posternhq/postern/proto/postern/aws/v1"
+	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	typeEdge     = "EDGE"
+	typeRegional = "REGIONAL"
+	typePrivate  = "PRIVATE"
+
+	ipv4      = "ipv4"
+	dualstack = "dualstack"
+
+	keySourceHeader     = "HEADER"
+	keySourceAuthorizer = "AUTHORIZER"
+
+	maxCompressionSize = 10485760
+	maxAssociations    = 100
+)
+
+func (s *apiGateway) CreateRestApi(ctx context.Context, req *apigatewayv1.CreateRestApiRequest) (*apigatewayv1.RestApi, error) {
+	who := caller(ctx)
+	var (
+		made     *apigatewayv1.RestApi
+		warnings []string
+	)
+	_, err := update(ctx, s.cfg, func(v *state.View) (*statev1.Txn, error) {
+		id := s.unusedAPIID(v, who.Region)
+		a, err := newRestAPI(req, id)
+		if err != nil {
+			return nil, err
+		}
+		if err := checkAssociations(v, who.Region, a, nil); err != nil {
+			return nil, err
+		}
+		if req.GetPolicy() != "" {
+			if warnings, err = setPolicy(a, req.GetPolicy(), who); err != nil {
+				return nil, err
+			}
+		}
+		if err := checkTags(a.Tags.GetEntries()); err != nil {
+			return nil, err
+		}
+		a.CreatedDate = epoch(s.cfg.Now())
+		made = a
+
+		key := who.key(statev1.Type_TYPE_REST_API, id)
+		txn := &statev1.Txn{Guards: append([]*statev1.Guard{absent(key)}, associationGuards(v, nil, a, who.Region)...)}
+		if req.GetCloneFrom() != "" {
+			source, err := findAPI(v, who, req.GetCloneFrom())
+			if err != nil {
+				return nil, err
+			}
+			txn.Guards = append(txn.Guards, guard(source.record))
+			s.clone(source, a, who, txn)
+		} else {
+			a.RootResourceId = new(s.cfg.alphanumeric(rootIDLength))
+			root := &apigatewayv1.Resource{Id: a.RootResourceId, Path: new("/")}
+			txn.Puts = append(txn.Puts, resourceRecord(who, id, root))
+			for _, m := range s.defaultModels() {
+				txn.Puts = append(txn.Puts, modelRecord(who, id, m))
+			}
+		}
+		txn.Puts = append(txn.Puts, restAPIRecord(key, a))
+		if change := apiDNS(s.cfg, v, nil, a, key); change != nil {
+			txn.Puts = append(txn.Puts, change)
+		}
+		return txn, nil
+	})
+	for _, w := range warnings {
+		warn(ctx, "%s", w)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return answerAPI(made, false), nil
+}
+
+// newRestAPI applies the rules of creation to what the request alone says.
+func newRestAPI(req *apigatewayv1.CreateRestApiRequest, id string) (*apigatewayv1.RestApi, error) {
+	if req.GetName() == "" {
+		return nil, apierr.BadRequest("API name cannot be an empty string")
+	}
+	if req.Description != nil && req.GetDescription() == "" {
+		return nil, errEmptyDescription()
+	}
+	if req.MinimumCompressionSize != nil && !validCompression(int64(req.GetMinimumCompressionSize())) {
+		return nil, errCompression()
+	}
+	config, err := newEndpointConfiguration(req.GetEndpointConfiguration())
+	if err != nil {
+		return nil, err
+	}
+	a := &apigatewayv1.RestApi{
+		Id:                        new(id),
+		Name:                      req.Name,
+		Description:               req.Description,
+		Version:                   req.Version,
+		BinaryMediaTypes:          distinct(req.GetBinaryMediaTypes().GetValues()),
+		MinimumCompressionSize:    req.MinimumCompressionSize,
+		ApiKeySource:              new(keySourceHeader),
+		EndpointConfiguration:     config,
+		DisableExecuteApiEndpoint: new(req.GetDisableExecuteApiEndpoint()),
+	}
+	if req.ApiKeySource != nil {
+		a.ApiKeySource = req.ApiKeySource
+	}
+	if len(req.GetTags().GetEntries()) > 0 {
+		a.Tags = proto.CloneOf(req.Tags)
+	}
+	return a, nil
+}
+
+func newEndpointConfiguration(given *apigatewayv1.EndpointConfiguration) (*apigatewayv1.EndpointConfiguration, error) {
+	kind := typeEdge
+	if given.GetTypes() != nil {
+		switch types := given.Types.GetValues(); len(types) {
+		case 0:
+			return nil, apierr.BadRequest("REGIONAL Configuration and EDGE Configuration cannot be both DISABLED.")
+		case 1:
+			kind = types[0]
+		default:
+			return nil, apierr.BadRequest("Cannot create an api with multiple Endpoint Types.")
+		}
+	}
+	ip := ipv4
+	if kind == typePrivate {
+		ip = dualstack
+	}
+	if given.GetIpAddressType() != "" {
+		ip = given.GetIpAddressType()
+	}
+	if kind == typePrivate && ip == ipv4 {
+		return nil, errPrivateIPv4()
+	}
+	return &apigatewayv1.EndpointConfiguration{
+		Types:          &awsv1.StringList{Values: []string{kind}},
+		IpAddressType:  new(ip),
+		VpcEndpointIds: distinct(given.GetVpcEndpointIds()),
+	}, nil
+}
+
+func errPrivateIPv4() error {
+	return apierr.BadRequest("Only dualstack ipAddressType is supported for Private APIs.")
+}
+
+func errOnlyPrivate() error {
+	return apierr.BadRequest("VPCEndpoints can only be specified with PRIVATE apis.")
+}
+
+func errCompression() error {
+	return apierr.BadRequest("Invalid minimum compression size, must be between 0 and %d", maxCompressionSize)
+}
+
+func validCompression(size int64) bool { return size >= 0 && size <= maxCompressionSize }
+
+// distinct returns the list without repetitions, each at its first position.
+func distinct(list []string) []string {
+	var out []string
+	for _, s := range list {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// isPrivate reports whether the API is served through VPC endpoints only.
+func isPrivate(a *apigatewayv1.RestApi) bool {
+	return slices.Contains(a.GetEndpointConfiguration().GetTypes().GetValues(), typePrivate)
+}
+
+var endpointIDPattern = regexp.MustCompile(`^vpce-[0-9a-f]{8,17}$`)
+
+// checkAssociations checks the endpoint ids of an API that were not there
+// before. The endpoint may belong to any account of the region.
+func checkAssociations(v *state.View, region string, after, before *apigatewayv1.RestApi) error {
+	ids := after.GetEndpointConfiguration().GetVpcEndpointIds()
+	if len(ids) == 0 {
+		return nil
+	}
+	if !isPrivate(after) {
+		return errOnlyPrivate()
+	}
+	if len(ids) > maxAssociations {
+		return apierr.Limit("Maximum number of VPC endpoints per API is %d", maxAssociations)
+	}
+	known := before.GetEndpointConfiguration().GetVpcEndpointIds()
+	allow := v.Settings().GetUnknownEndpoints() == "allow"
+	var wrong []string
+	for _, id := range ids {
+		if slices.Contains(known, id) || endpointExists(v, region, id) || allow && endpointIDPattern.MatchString(id) {
+			continue
+		}
+		wrong = append(wrong, id)
+	}
+	if len(wrong) > 0 {
+		return apierr.BadRequest("Invalid VPC endpoint identifier(s) specified: [%s]", strings.Join(wrong, ", "))
+	}
+	return nil
+}
+
+func endpointExists(v *state.View, region, id string) bool {
+	e := v.Find(statev1.Type_TYPE_VPC_ENDPOINT, region, id).GetVpcEndpoint()
+	return endpointLives(e) && strings.HasSuffix(e.GetEndpoint().GetServiceName(), ".execute-api")
+}
+
+// setPolicy checks a policy document as a client writes it and stores its
+// normal form; an empty text clears the policy. What is unusual about it is
+// returned in words, and so is what is wrong.
+func setPolicy(a *apigatewayv1.RestApi, text string, who Caller) (warnings []string, err error) {
+	if text == "" {
+		a.Policy = nil
+		return nil, nil
+	}
+	invalid := apierr.BadRequest("Invalid policy document. Please check the policy syntax and ensure that Principals are valid.")
+	plain, err := policy.Unwrap(text)
+	if err != nil {
+		return []string{err.Error()}, invalid
+	}
+	doc, err := policy.Parse([]byte(plain))
+	if err != nil {
+		return []string{err.Error()}, invalid
+	}
+	if doc.Size() > policy.MaxResourcePolicy {
+		return nil, apierr.BadRequest("Invalid policy document. Policy size exceeds the maximum limit of %d", policy.MaxResourcePolicy)
+	}
+	kind := policy.ResourcePolicy
+	if isPrivate(a) {
+		kind = policy.PrivateResourcePolicy
+	}
+	problems, unusual := doc.Validate(kind)
+	if len(problems) > 0 {
+		return findings(problems), invalid
+	}
+	a.Policy = new(string(doc.Normalize(policy.Target{Region: who.Region, Account: who.Account, APIID: a.GetId()})))
+	return findings(unusual), nil
+}
+
+func findings(problems []policy.Problem) []string {
+	var out []string
+	for _, p := range problems {
+		out = append(out, "policy document: "+p.String())
+	}
+	return out
+}
+
+func (s *apiGateway) GetRestApi(ctx context.Context, req *apigatewayv1.GetRestApiRequest) (*apigatewayv1.RestApi, error) {
+	a, err := s.readAPI(ctx, req.GetRestApiId())
+	if err != nil {
+		return nil, err
+	}
+	return answerAPI(a.RestApi, true), nil
+}
+
+// GetRestApis lists by creation, like AWS.
+func (s *apiGateway) GetRestApis(ctx context.Context, req *apigatewayv1.GetRestApisRequest) (*apigatewayv1.GetRestApisResponse, error) {
+	v, err := view(ctx, s.cfg)
+	if err != nil {
+		return nil, err
+	}
+	who := caller(ctx)
+	records := slices.Collect(v.List(statev1.Type_TYPE_REST_API, who.Account, who.Region, ""))
+	records, position, err := listPage(records, byCreation, req.Limit, req.Position)
+	if err != nil {
+		return nil, err
+	}
+	out := &apigatewayv1.GetRestApisResponse{Position: position}
+	for _, r := range records {
+		out.Item = append(out.Item, answerAPI(r.GetRestApi(), false))
+	}
+	return out, nil
+}
+
+func (s *apiGateway) DeleteRestApi(ctx context.Context, req *apigatewayv1.DeleteRestApiRequest) (*apigatewayv1.Empty, error) {
+	who := caller(ctx)
+	_, err := update(ctx, s.cfg, func(v *state.View) (*statev1.Txn, error) {
+		a, err := findAPI(v, who, req.GetRestApiId())
+		if err != nil {
+			return nil, err
+		}
+		txn := &statev1.Txn{
+			Guards:  []*statev1.Guard{guard(a.record)},
+			Deletes: []*statev1.Key{a.record.Key},
+		}
+		for _, t := range apiChildren {
+			for r := range v.List(t, who.Account, who.Region, a.GetId()+"/") {
+				txn.Deletes = append(txn.Deletes, r.Key)
+			}
+		}
+		if change := apiDNS(s.cfg, v, a.RestApi, nil, state.KeyOf(a.record.Key)); change != nil {
+			txn.Puts = append(txn.Puts, change)
+		}
+		return txn, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &apigatewayv1.Empty{}, nil
+}
+
+func (s *apiGateway) UpdateRestApi(ctx context.Context, req *apigatewayv1.UpdateRestApiRequest) (*apigatewayv1.RestApi, error) {
+	who := caller(ctx)
+	var (
+		after    *apigatewayv1.RestApi
+		warnings []string
+	)
+	_, err := update(ctx, s.cfg, func(v *state.View) (*statev1.Txn, error) {
+		before, err := findAPI(v, who, req.GetRestApiId())
+		if err != nil {
+			return nil, err
+		}
+		p := restAPIPatch{who: who}
+		table := p.table()
+		after, err = table.apply(before.RestApi, req.GetPatchOperations())
+		warnings = p.warnings
+		if err != nil {
+			return nil, err
+		}
+		if err := checkAssociations(v, who.Region, after, before.RestApi); err != nil {
+			return nil, err
+		}
+		txn := &statev1.Txn{
+			Guards: append([]*statev1.Guard{guard(before.record)}, associationGuards(v, before.RestApi, after, who.Region)...),
+			Puts:   []*statev1.Record{restAPIRecord(state.KeyOf(before.record.Key), after)},
+		}
+		if change := apiDNS(s.cfg, v, before.RestApi, after, state.KeyOf(before.record.Key)); change != nil {
+			txn.Puts = append(txn.Puts, change)
+		}
+		return txn, nil
+	})
+	for _, w := range warnings {
+		warn(ctx, "%s", w)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return answerAPI(after, true), nil
+}
+
+// restAPIPatch is one PATCH of an API.
+type restAPIPatch struct {
+	who      Caller
+	warnings []string
+}
+
+type restAPITable = patchTable[*apigatewayv1.RestApi]
+
+func (c *restAPIPatch) table() *restAPITable {
+	type api = *apigatewayv1.RestApi
+	return &restAPITable{
+		refuse: refuseRestAPI,
+		rows: []patchRow[api]{
+			{"/name", opsReplace, func(a api, p *patch) error {
+				if p.value == "" {
+					return apierr.BadRequest("API name cannot be an empty string")
+				}
+				a.Name = new(p.value)
+				return nil
+			}},
+			{"/description", opsReplaceRemove, setDescription(func(a api) **string { return &a.Description })},
+			{"/policy", opsEdit, c.policy},
+			{"/apiKeySource", opsReplace, patchKeySource},
+			{"/binaryMediaTypes/{}", opsEdit, patchMediaTypes},
+			{"/minimumCompressionSize", opsReplace, patchCompression},
+			{"/disableExecuteApiEndpoint", opsReplace, setBool(func(a api) **bool { return &a.DisableExecuteApiEndpoint })},
+			{"/endpointConfiguration/types/{}", opsReplace, patchType},
+			{"/endpointConfiguration/ipAddressType", opsReplace, patchIPAddressType},
+			{"/endpointConfiguration/vpcEndpointIds", opsAddRemove, patchAssociations},
+			{"/endpointConfiguration/vpcEndpointIds/{}", opsAddRemove, patchAssociations},
+		},
+	}
+}
+
+// refuseRestAPI knows the two paths with a wording of their own.
+func refuseRestAPI(t *restAPITable, p *patch, ops []string) error {
+	switch {
+	case len(ops) == 0:
+	case strings.HasPrefix(p.path, "/endpointConfiguration/types"):
+		return apierr.BadRequest("Invalid patch operation specified. Must be 'add'|'remove'|'replace'")
+	case strings.HasPrefix(p.path, "/endpointConfiguration/vpcEndpointIds"):
+		return apierr.BadRequest("Invalid patch operation specified. Must be 'add'|'remove'")
+	}
+	return refuseClassic(t, p, ops)
+}
+
+func (c *restAPIPatch) policy(a *apigatewayv1.RestApi, p *patch) error {
+	text := p.value
+	if p.op == "remove" {
+		text = ""
+	}
+	found, err := setPolicy(a, text, c.who)
+	c.warnings = append(c.warnings, found...)
+	return err
+}
+
+func patchKeySource(a *apigatewayv1.RestApi, p *patch) error {
+	if p.value != keySourceHeader && p.value != keySourceAuthorizer {
+		return apierr.BadRequest("Invalid API key source specified. Valid options are %s,%s", keySourceHeader, keySourceAuthorizer)
+	}
+	a.ApiKeySource = new(p.value)
+	return nil
+}
+
+// patchMediaTypes finds the media type in the path. A replaced one moves to the end.
+func patchMediaTypes(a *apigatewayv1.RestApi, p *patch) error {
+	media := p.args[0]
+	add := media
+	if p.op != "add" {
+		a.BinaryMediaTypes = slices.DeleteFunc(a.BinaryMediaTypes, func(t string) bool { return t == media })
+		if p.op == "remove" {
+			return nil
+		}
+		add = p.value
+	}
+	if add != "" && !slices.Contains(a.BinaryMediaTypes, add) {
+		a.BinaryMediaTypes = append(a.BinaryMediaTypes, add)
+	}
+	return nil
+}
+
+func patchCompression(a *apigatewayv1.RestApi, p *patch) error {
+	if p.value == "" {
+		a.MinimumCompressionSize = nil
+		return nil
+	}
+	size, err := strconv.ParseInt(p.value, 10, 64)
+	if err != nil || !validCompression(size) {
+		return errCompression()
+	}
+	a.MinimumCompressionSize = new(int32(size))
+	return nil
+}
+
+// patchType moves the API to another endpoint type. The path ends in a type or
+// in an index; there is only ever one, so either names it.
+func patchType(a *apigatewayv1.RestApi, p *patch) error {
+	valid := []string{typeRegional, typeEdge, typePrivate}
+	if _, err := strconv.ParseUint(p.args[0], 10, 8); err != nil && !slices.Contains(valid, p.args[0]) {
+		return apierr.BadRequest("Invalid patch path %s", p.path)
+	}
+	if !slices.Contains(valid, p.value) {
+		return apierr.BadRequest("Invalid EndpointTypes specified. Valid options are %s", strings.Join(valid, ","))
+	}
+	config := a.EndpointConfiguration
+	switch private := isPrivate(a); {
+	case private && p.value == typeEdge:
+		return apierr.BadRequest("Cannot update endpoint from PRIVATE to EDGE")
+	case private && p.value != typePrivate && len(config.GetVpcEndpointIds()) > 0:
+		return errOnlyPrivate()
+	}
+	config.Types = &awsv1.StringList{Values: []string{p.value}}
+	if p.value == typePrivate {
+		config.IpAddressType = new(dualstack)
+	}
+	return nil
+}
+
+func patchIPAddressType(a *apigatewayv1.RestApi, p *patch) error {
+	switch {
+	case p.value != ipv4 && p.value != dualstack:
+		return apierr.BadRequest("ipAddressType must be either ipv4 or dualstack.")
+	case p.value == ipv4 && isPrivate(a):
+		return errPrivateIPv4()
+	}
+	a.EndpointConfiguration.IpAddressType = new(p.value)
+	return nil
+}
+
+// patchAssociations takes the endpoint id from the value, as AWS clients send
+// it, or else from the path. Whether it names an endpoint is checked at the end
+// of the PATCH; that the API is private, here, on the running state.
+func patchAssociations(a *apigatewayv1.RestApi, p *patch) error {
+	id := p.value
+	if len(p.args) > 0 {
+		id = p.args[0]
+	}
+	config := a.EndpointConfiguration
+	if p.op == "remove" {
+		config.VpcEndpointIds = slices.DeleteFunc(config.VpcEndpointIds, func(known string) bool { return known == id })
+		return nil
+	}
+	if !isPrivate(a) {
+		return errOnlyPrivate()
+	}
+	if !slices.Contains(config.VpcEndpointIds, id) {
+		config.VpcEndpointIds = append(config.VpcEndpointIds, id)
+	}
+	return nil
+}
+
+// answerAPI is an API as AWS answers it: the policy escaped once more, and an
+// empty map for no tags in some operations only.
+func answerAPI(a *apigatewayv1.RestApi, emptyTags bool) *apigatewayv1.RestApi {
+	out := proto.CloneOf(a)
+	if out.Policy != nil {
+		out.Policy = new(policy.Escape(out.GetPolicy()))
+	}
+	if emptyTags && out.Tags == nil {
+		out.Tags = &awsv1.StringMap{}
+	}
+	return out
+}
