@@ -1285,8 +1285,10 @@ type GetSettingsResponse struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Settings       *Settings              `protobuf:"bytes,1,opt,name=settings,proto3" json:"settings,omitempty"`
 	DnsNowUnixNano int64                  `protobuf:"varint,2,opt,name=dns_now_unix_nano,json=dnsNowUnixNano,proto3" json:"dns_now_unix_nano,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Settings were committed at least once; else these are the defaults.
+	Recorded      bool `protobuf:"varint,3,opt,name=recorded,proto3" json:"recorded,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetSettingsResponse) Reset() {
@@ -1331,6 +1333,13 @@ func (x *GetSettingsResponse) GetDnsNowUnixNano() int64 {
 		return x.DnsNowUnixNano
 	}
 	return 0
+}
+
+func (x *GetSettingsResponse) GetRecorded() bool {
+	if x != nil {
+		return x.Recorded
+	}
+	return false
 }
 
 type UpdateSettingsRequest struct {
@@ -2201,10 +2210,11 @@ const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\x15_source_ip_on_privateB\f\n" +
 	"\n" +
 	"_addresses\"\x14\n" +
-	"\x12GetSettingsRequest\"x\n" +
+	"\x12GetSettingsRequest\"\x94\x01\n" +
 	"\x13GetSettingsResponse\x126\n" +
 	"\bsettings\x18\x01 \x01(\v2\x1a.postern.admin.v1.SettingsR\bsettings\x12)\n" +
-	"\x11dns_now_unix_nano\x18\x02 \x01(\x03R\x0ednsNowUnixNano\"O\n" +
+	"\x11dns_now_unix_nano\x18\x02 \x01(\x03R\x0ednsNowUnixNano\x12\x1a\n" +
+	"\brecorded\x18\x03 \x01(\bR\brecorded\"O\n" +
 	"\x15UpdateSettingsRequest\x126\n" +
 	"\bsettings\x18\x01 \x01(\v2\x1a.postern.admin.v1.SettingsR\bsettings\"f\n" +
 	"\x16UpdateSettingsResponse\x126\n" +

@@ -505,6 +505,86 @@ func (x *IntroduceResponse) GetInstance() string {
 	return ""
 }
 
+type ProgressRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProgressRequest) Reset() {
+	*x = ProgressRequest{}
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProgressRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProgressRequest) ProtoMessage() {}
+
+func (x *ProgressRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProgressRequest.ProtoReflect.Descriptor instead.
+func (*ProgressRequest) Descriptor() ([]byte, []int) {
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{9}
+}
+
+type ProgressResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Applied       uint64                 `protobuf:"varint,1,opt,name=applied,proto3" json:"applied,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProgressResponse) Reset() {
+	*x = ProgressResponse{}
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProgressResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProgressResponse) ProtoMessage() {}
+
+func (x *ProgressResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProgressResponse.ProtoReflect.Descriptor instead.
+func (*ProgressResponse) Descriptor() ([]byte, []int) {
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ProgressResponse) GetApplied() uint64 {
+	if x != nil {
+		return x.Applied
+	}
+	return 0
+}
+
 var File_postern_cluster_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_postern_cluster_v1_cluster_proto_rawDesc = "" +
@@ -540,8 +620,12 @@ const file_postern_cluster_v1_cluster_proto_rawDesc = "" +
 	"\binstance\x18\x02 \x01(\tR\binstance\"?\n" +
 	"\x11IntroduceResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
-	"\binstance\x18\x02 \x01(\tR\binstance2\xec\x02\n" +
-	"\x04Peer\x12X\n" +
+	"\binstance\x18\x02 \x01(\tR\binstance\"\x11\n" +
+	"\x0fProgressRequest\",\n" +
+	"\x10ProgressResponse\x12\x18\n" +
+	"\aapplied\x18\x01 \x01(\x04R\aapplied2\xc3\x03\n" +
+	"\x04Peer\x12U\n" +
+	"\bProgress\x12#.postern.cluster.v1.ProgressRequest\x1a$.postern.cluster.v1.ProgressResponse\x12X\n" +
 	"\tReadIndex\x12$.postern.cluster.v1.ReadIndexRequest\x1a%.postern.cluster.v1.ReadIndexResponse\x12e\n" +
 	"\fReportPlaces\x12'.postern.cluster.v1.ReportPlacesRequest\x1a(.postern.cluster.v1.ReportPlacesResponse(\x010\x01\x12I\n" +
 	"\x04Join\x12\x1f.postern.cluster.v1.JoinRequest\x1a .postern.cluster.v1.JoinResponse\x12X\n" +
@@ -559,7 +643,7 @@ func file_postern_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_postern_cluster_v1_cluster_proto_rawDescData
 }
 
-var file_postern_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_postern_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_postern_cluster_v1_cluster_proto_goTypes = []any{
 	(*ReadIndexRequest)(nil),     // 0: postern.cluster.v1.ReadIndexRequest
 	(*ReadIndexResponse)(nil),    // 1: postern.cluster.v1.ReadIndexResponse
@@ -570,24 +654,28 @@ var file_postern_cluster_v1_cluster_proto_goTypes = []any{
 	(*JoinResponse)(nil),         // 6: postern.cluster.v1.JoinResponse
 	(*IntroduceRequest)(nil),     // 7: postern.cluster.v1.IntroduceRequest
 	(*IntroduceResponse)(nil),    // 8: postern.cluster.v1.IntroduceResponse
-	(*v1.Rejection)(nil),         // 9: postern.sync.v1.Rejection
+	(*ProgressRequest)(nil),      // 9: postern.cluster.v1.ProgressRequest
+	(*ProgressResponse)(nil),     // 10: postern.cluster.v1.ProgressResponse
+	(*v1.Rejection)(nil),         // 11: postern.sync.v1.Rejection
 }
 var file_postern_cluster_v1_cluster_proto_depIdxs = []int32{
-	3, // 0: postern.cluster.v1.ReportPlacesRequest.reports:type_name -> postern.cluster.v1.PlaceReport
-	9, // 1: postern.cluster.v1.PlaceReport.rejections:type_name -> postern.sync.v1.Rejection
-	0, // 2: postern.cluster.v1.Peer.ReadIndex:input_type -> postern.cluster.v1.ReadIndexRequest
-	2, // 3: postern.cluster.v1.Peer.ReportPlaces:input_type -> postern.cluster.v1.ReportPlacesRequest
-	5, // 4: postern.cluster.v1.Peer.Join:input_type -> postern.cluster.v1.JoinRequest
-	7, // 5: postern.cluster.v1.Peer.Introduce:input_type -> postern.cluster.v1.IntroduceRequest
-	1, // 6: postern.cluster.v1.Peer.ReadIndex:output_type -> postern.cluster.v1.ReadIndexResponse
-	4, // 7: postern.cluster.v1.Peer.ReportPlaces:output_type -> postern.cluster.v1.ReportPlacesResponse
-	6, // 8: postern.cluster.v1.Peer.Join:output_type -> postern.cluster.v1.JoinResponse
-	8, // 9: postern.cluster.v1.Peer.Introduce:output_type -> postern.cluster.v1.IntroduceResponse
-	6, // [6:10] is the sub-list for method output_type
-	2, // [2:6] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3,  // 0: postern.cluster.v1.ReportPlacesRequest.reports:type_name -> postern.cluster.v1.PlaceReport
+	11, // 1: postern.cluster.v1.PlaceReport.rejections:type_name -> postern.sync.v1.Rejection
+	9,  // 2: postern.cluster.v1.Peer.Progress:input_type -> postern.cluster.v1.ProgressRequest
+	0,  // 3: postern.cluster.v1.Peer.ReadIndex:input_type -> postern.cluster.v1.ReadIndexRequest
+	2,  // 4: postern.cluster.v1.Peer.ReportPlaces:input_type -> postern.cluster.v1.ReportPlacesRequest
+	5,  // 5: postern.cluster.v1.Peer.Join:input_type -> postern.cluster.v1.JoinRequest
+	7,  // 6: postern.cluster.v1.Peer.Introduce:input_type -> postern.cluster.v1.IntroduceRequest
+	10, // 7: postern.cluster.v1.Peer.Progress:output_type -> postern.cluster.v1.ProgressResponse
+	1,  // 8: postern.cluster.v1.Peer.ReadIndex:output_type -> postern.cluster.v1.ReadIndexResponse
+	4,  // 9: postern.cluster.v1.Peer.ReportPlaces:output_type -> postern.cluster.v1.ReportPlacesResponse
+	6,  // 10: postern.cluster.v1.Peer.Join:output_type -> postern.cluster.v1.JoinResponse
+	8,  // 11: postern.cluster.v1.Peer.Introduce:output_type -> postern.cluster.v1.IntroduceResponse
+	7,  // [7:12] is the sub-list for method output_type
+	2,  // [2:7] is the sub-list for method input_type
+	2,  // [2:2] is the sub-list for extension type_name
+	2,  // [2:2] is the sub-list for extension extendee
+	0,  // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_postern_cluster_v1_cluster_proto_init() }
@@ -601,7 +689,7 @@ func file_postern_cluster_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_cluster_v1_cluster_proto_rawDesc), len(file_postern_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
