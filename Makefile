@@ -1,9 +1,18 @@
-# Postern: everything a contributor types. Go alone is enough for `demo`,
-# `test`, `build` and `generate`; `race` needs a C compiler.
+# Postern: everything a contributor types. Go alone is enough for all targets
+# but `race`, which needs a C compiler.
 
 GO ?= go
 TOOLS := .tools/bin
+FUZZTIME ?= 60s
+BENCHTIME ?= 2s
+# The product and its tests are pure Go; only the race detector needs C.
 export CGO_ENABLED ?= 0
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: build
 build: ## bin/postern
@@ -14,16 +23,52 @@ demo: build ## the private-API story on a throw-away cluster
 	./bin/postern demo
 
 .PHONY: dev
-dev: build ## a cluster on loopback, for AWS clients
+dev: build ## a cluster on loopback for AWS clients
 	./bin/postern dev
 
 .PHONY: test
-test: ## unit tests and in-process clusters; Go alone
-	$(GO) test ./...
+test: ## unit tests and whole clusters on loopback
+	$(GO) test -timeout 15m ./...
+
+.PHONY: race
+race: ## the tests under the race detector
+	CGO_ENABLED=1 $(GO) test -race -timeout 25m ./...
+
+.PHONY: conformance
+conformance: ## replay AWS's recorded answers through the Go SDK and print the score
+	$(GO) test -count=1 -v -timeout 15m ./test/conformance
+
+.PHONY: procs
+procs: ## real processes, killed
+	$(GO) test -count=1 -v -timeout 15m ./test/procs
+
+.PHONY: bench
+bench: ## the speed and size of issue-stated paths, side by side with their limits
+	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -timeout 30m ./test/bench
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME
+	./test/fuzz.sh $(FUZZTIME)
 
 $(TOOLS)/buf: tools/proto/go.mod tools/proto/go.sum
 	cd tools/proto && $(GO) build -o ../../$(TOOLS)/ tool
 
+$(TOOLS)/golangci-lint: tools/lint/go.mod tools/lint/go.sum
+	cd tools/lint && $(GO) build -o ../../$(TOOLS)/ tool
+
 .PHONY: generate
 generate: $(TOOLS)/buf ## Go from proto/, with the pinned plugins
 	$(TOOLS)/buf generate
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint $(TOOLS)/buf ## gofmt, go vet, staticcheck, buf lint, house rules
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt'ed:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	$(TOOLS)/golangci-lint run ./...
+	$(TOOLS)/buf lint
+	$(TOOLS)/buf format --diff --exit-code proto
+	$(GO) test -count=1 ./test/arch
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin .tools
