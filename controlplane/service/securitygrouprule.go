@@ -1,0 +1,542 @@
+package service
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/posternhq/postern/controlplane/apierr"
+	"github.com/posternhq/postern/controlplane/state"
+	ec2v1 "github.com/posternhq/postern/proto/postern/ec2/v1"
+	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
+)
+
+// maxRules bounds the rules of a group in each direction, as on AWS.
+const maxRules = 60
+
+// ruleSpec is one permission with one source: what makes a rule, less its id.
+type ruleSpec struct {
+	protocol string // tcp, udp, icmp, icmpv6, -1, or another number
+	from, to int32  // ports, or ICMP type and code; -1: all
+	// Exactly one of these is set.
+	cidr4, cidr6, group string
+	groupOwner          string
+	description         string
+}
+
+func allTraffic() ruleSpec { return ruleSpec{protocol: "-1", from: -1, to: -1} }
+
+func (r ruleSpec) fromGroup(owner, group string) ruleSpec {
+	r.groupOwner, r.group = owner, group
+	return r
+}
+
+func newRule(cfg Config, group *statev1.SecurityGroup, egress bool, spec ruleSpec) *ec2v1.SecurityGroupRule {
+	rule := &ec2v1.SecurityGroupRule{
+		SecurityGroupRuleId: proto.String(cfg.ec2ID("sgr")),
+		GroupId:             group.GetGroup().GroupId,
+		GroupOwnerId:        group.GetGroup().OwnerId,
+		IsEgress:            proto.Bool(egress),
+		IpProtocol:          proto.String(spec.protocol),
+		FromPort:            proto.Int32(spec.from),
+		ToPort:              proto.Int32(spec.to),
+	}
+	switch {
+	case spec.cidr4 != "":
+		rule.CidrIpv4 = proto.String(spec.cidr4)
+	case spec.cidr6 != "":
+		rule.CidrIpv6 = proto.String(spec.cidr6)
+	default:
+		rule.ReferencedGroupInfo = &ec2v1.ReferencedSecurityGroup{
+			GroupId: proto.String(spec.group), UserId: proto.String(spec.groupOwner), VpcId: group.GetGroup().VpcId,
+		}
+	}
+	if spec.description != "" {
+		rule.Description = proto.String(spec.description)
+	}
+	return rule
+}
+
+// specOf is the reverse of newRule.
+func specOf(rule *ec2v1.SecurityGroupRule) ruleSpec {
+	return ruleSpec{
+		protocol: rule.GetIpProtocol(), from: rule.GetFromPort(), to: rule.GetToPort(),
+		cidr4: rule.GetCidrIpv4(), cidr6: rule.GetCidrIpv6(),
+		group: rule.GetReferencedGroupInfo().GetGroupId(), groupOwner: rule.GetReferencedGroupInfo().GetUserId(),
+		description: rule.GetDescription(),
+	}
+}
+
+// same compares what two rules permit.
+func (r ruleSpec) same(other ruleSpec) bool {
+	r.description, other.description = "", ""
+	return r == other
+}
+
+// String is the rule as AWS's messages put it.
+func (r ruleSpec) String() string {
+	peer := cmp.Or(r.cidr4, r.cidr6, r.group)
+	switch {
+	case r.protocol == "-1":
+		return fmt.Sprintf("peer: %s, ALL, ALLOW", peer)
+	case hasPorts(r.protocol):
+		return fmt.Sprintf("peer: %s, %s, from port: %d, to port: %d, ALLOW", peer, strings.ToUpper(r.protocol), r.from, r.to)
+	case hasTypes(r.protocol):
+		return fmt.Sprintf("peer: %s, %s, type: %d, code: %d, ALLOW", peer, strings.ToUpper(r.protocol), r.from, r.to)
+	}
+	return fmt.Sprintf("peer: %s, protocol: %s, ALLOW", peer, r.protocol)
+}
+
+func hasPorts(protocol string) bool { return protocol == "tcp" || protocol == "udp" }
+func hasTypes(protocol string) bool { return protocol == "icmp" || protocol == "icmpv6" }
+
+// mergeRule adds a rule to permissions that are merged by protocol and ports.
+func mergeRule(perms []*ec2v1.IpPermission, rule *ec2v1.SecurityGroupRule) []*ec2v1.IpPermission {
+	spec := specOf(rule)
+	want := &ec2v1.IpPermission{IpProtocol: proto.String(spec.protocol)}
+	if hasPorts(spec.protocol) || hasTypes(spec.protocol) {
+		want.FromPort, want.ToPort = proto.Int32(spec.from), proto.Int32(spec.to)
+	}
+	i := slices.IndexFunc(perms, func(p *ec2v1.IpPermission) bool {
+		return p.GetIpProtocol() == want.GetIpProtocol() && p.GetFromPort() == want.GetFromPort() && p.GetToPort() == want.GetToPort()
+	})
+	if i < 0 {
+		i = len(perms)
+		perms = append(perms, want)
+	}
+	switch p := perms[i]; {
+	case spec.cidr4 != "":
+		p.IpRanges = append(p.IpRanges, &ec2v1.IpRange{CidrIp: proto.String(spec.cidr4), Description: rule.Description})
+	case spec.cidr6 != "":
+		p.Ipv6Ranges = append(p.Ipv6Ranges, &ec2v1.Ipv6Range{CidrIpv6: proto.String(spec.cidr6), Description: rule.Description})
+	default:
+		p.UserIdGroupPairs = append(p.UserIdGroupPairs, &ec2v1.UserIdGroupPair{
+			GroupId: proto.String(spec.group), UserId: proto.String(spec.groupOwner), Description: rule.Description,
+		})
+	}
+	return perms
+}
+
+// withPermissions adds the filters on a group's permissions.
+func (f filters[T]) withPermissions(prefix string, perms func(T) []*ec2v1.IpPermission) filters[T] {
+	each := func(name string, values func(*ec2v1.IpPermission) []string) {
+		f[prefix+name] = func(t T) []string {
+			var all []string
+			for _, p := range perms(t) {
+				all = append(all, values(p)...)
+			}
+			return all
+		}
+	}
+	number := func(n *int32) []string {
+		if n == nil {
+			return nil
+		}
+		return []string{strconv.Itoa(int(*n))}
+	}
+	each("from-port", func(p *ec2v1.IpPermission) []string { return number(p.FromPort) })
+	each("to-port", func(p *ec2v1.IpPermission) []string { return number(p.ToPort) })
+	each("protocol", func(p *ec2v1.IpPermission) []string { return []string{p.GetIpProtocol()} })
+	each("cidr", func(p *ec2v1.IpPermission) []string {
+		var all []string
+		for _, r := range p.GetIpRanges() {
+			all = append(all, r.GetCidrIp())
+		}
+		return all
+	})
+	each("ipv6-cidr", func(p *ec2v1.IpPermission) []string {
+		var all []string
+		for _, r := range p.GetIpv6Ranges() {
+			all = append(all, r.GetCidrIpv6())
+		}
+		return all
+	})
+	each("group-id", func(p *ec2v1.IpPermission) []string {
+		var all []string
+		for _, g := range p.GetUserIdGroupPairs() {
+			all = append(all, g.GetGroupId())
+		}
+		return all
+	})
+	each("user-id", func(p *ec2v1.IpPermission) []string {
+		var all []string
+		for _, g := range p.GetUserIdGroupPairs() {
+			all = append(all, g.GetUserId())
+		}
+		return all
+	})
+	return f
+}
+
+// ruleRequest is what the four actions on rules have in common.
+type ruleRequest struct {
+	egress             bool
+	groupID, groupName string
+	perms              []*ec2v1.IpPermission
+	// The simple form: one permission in the request's own parameters.
+	protocol, cidr           string
+	from, to                 *int32
+	sourceGroup, sourceOwner string
+	ruleIDs                  []string
+	tags                     []*ec2v1.TagSpecification
+	dryRun                   *bool
+}
+
+// permissions are the request's permissions, whichever form it has.
+func (r ruleRequest) permissions() ([]*ec2v1.IpPermission, error) {
+	simple := r.protocol != "" || r.cidr != "" || r.from != nil || r.to != nil || r.sourceGroup != ""
+	switch {
+	case simple && len(r.perms) > 0:
+		return nil, invalidCombination("The parameter ipPermissions cannot be used with the parameters ipProtocol, fromPort, toPort, cidrIp and sourceSecurityGroupName")
+	case !simple:
+		return r.perms, nil
+	case r.cidr != "" && r.sourceGroup != "":
+		return nil, invalidCombination("The parameter cidrIp cannot be used with the parameter sourceSecurityGroupName")
+	}
+	p := &ec2v1.IpPermission{IpProtocol: proto.String(r.protocol), FromPort: r.from, ToPort: r.to}
+	if r.sourceGroup != "" {
+		if r.protocol == "" {
+			p.IpProtocol = proto.String("-1")
+		}
+		pair := &ec2v1.UserIdGroupPair{GroupName: proto.String(r.sourceGroup)}
+		if strings.HasPrefix(r.sourceGroup, "sg-") {
+			pair = &ec2v1.UserIdGroupPair{GroupId: proto.String(r.sourceGroup)}
+		}
+		if r.sourceOwner != "" {
+			pair.UserId = proto.String(r.sourceOwner)
+		}
+		p.UserIdGroupPairs = append(p.UserIdGroupPairs, pair)
+	}
+	if r.cidr != "" {
+		if strings.Contains(r.cidr, ":") {
+			p.Ipv6Ranges = append(p.Ipv6Ranges, &ec2v1.Ipv6Range{CidrIpv6: proto.String(r.cidr)})
+		} else {
+			p.IpRanges = append(p.IpRanges, &ec2v1.IpRange{CidrIp: proto.String(r.cidr)})
+		}
+	}
+	return []*ec2v1.IpPermission{p}, nil
+}
+
+// specs turns permissions into one spec a source.
+func specs(v *state.View, c Caller, vpc string, perms []*ec2v1.IpPermission) ([]ruleSpec, error) {
+	var out []ruleSpec
+	add := func(spec ruleSpec) error {
+		if slices.ContainsFunc(out, spec.same) {
+			return invalidValue("The same permission must not appear multiple times")
+		}
+		out = append(out, spec)
+		return nil
+	}
+	for _, p := range perms {
+		base, err := protocolAndPorts(p)
+		if err != nil {
+			return nil, err
+		}
+		before := len(out)
+		for _, r := range p.GetIpRanges() {
+			spec := base
+			if spec.cidr4, err = ruleCIDR(r.GetCidrIp(), false); err != nil {
+				return nil, err
+			}
+			if spec.description, err = ruleDescription(r.Description); err != nil {
+				return nil, err
+			}
+			if err := add(spec); err != nil {
+				return nil, err
+			}
+		}
+		for _, r := range p.GetIpv6Ranges() {
+			spec := base
+			if spec.cidr6, err = ruleCIDR(r.GetCidrIpv6(), true); err != nil {
+				return nil, err
+			}
+			if spec.description, err = ruleDescription(r.Description); err != nil {
+				return nil, err
+			}
+			if err := add(spec); err != nil {
+				return nil, err
+			}
+		}
+		for _, pair := range p.GetUserIdGroupPairs() {
+			id, err := sourceGroup(v, c, vpc, pair)
+			if err != nil {
+				return nil, err
+			}
+			spec := base.fromGroup(c.Account, id)
+			if spec.description, err = ruleDescription(pair.Description); err != nil {
+				return nil, err
+			}
+			if err := add(spec); err != nil {
+				return nil, err
+			}
+		}
+		for _, l := range p.GetPrefixListIds() {
+			// There is none: DescribePrefixLists answers an empty set.
+			return nil, idPrefixList.missing(l.GetPrefixListId())
+		}
+		if len(out) == before {
+			return nil, missingParameter("cidrIp")
+		}
+	}
+	return out, nil
+}
+
+var protocolNames = map[string]string{"6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6", "all": "-1"}
+
+func protocolAndPorts(p *ec2v1.IpPermission) (ruleSpec, error) {
+	spec := ruleSpec{protocol: strings.ToLower(p.GetIpProtocol()), from: -1, to: -1}
+	if name := protocolNames[spec.protocol]; name != "" {
+		spec.protocol = name
+	}
+	if p.FromPort != nil {
+		spec.from = p.GetFromPort()
+	}
+	if p.ToPort != nil {
+		spec.to = p.GetToPort()
+	}
+	switch {
+	case spec.protocol == "":
+		return spec, missingParameter("ipProtocol")
+	case hasPorts(spec.protocol):
+		if p.FromPort == nil || p.ToPort == nil {
+			return spec, invalidValue("Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.")
+		}
+		for _, port := range []int32{spec.from, spec.to} {
+			if port < 0 || port > 65535 {
+				return spec, invalidValue("TCP/UDP port (%d) out of range", port)
+			}
+		}
+		if spec.from > spec.to {
+			return spec, invalidValue("Invalid TCP/UDP port range (%d:%d)", spec.from, spec.to)
+		}
+	case hasTypes(spec.protocol):
+		if spec.from < -1 || spec.from > 255 || spec.to < -1 || spec.to > 255 {
+			return spec, invalidValue("ICMP code (%d) out of range", max(spec.from, spec.to))
+		}
+	default:
+		// Any other protocol is permitted as a whole, whatever ports were given.
+		n, err := strconv.Atoi(spec.protocol)
+		if err != nil || n < -1 || n > 255 {
+			return spec, invalidValue("Invalid value '%s' for IP protocol. Unknown protocol.", p.GetIpProtocol())
+		}
+		spec.from, spec.to = -1, -1
+	}
+	return spec, nil
+}
+
+func ruleCIDR(text string, v6 bool) (string, error) {
+	if !strings.Contains(text, "/") {
+		// An address stands for itself alone.
+		if a, err := netip.ParseAddr(text); err == nil {
+			text = netip.PrefixFrom(a, a.BitLen()).String()
+		}
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil || p.Addr().Is4() == v6 {
+		return "", invalidValue("CIDR block %s is malformed", text)
+	}
+	return p.Masked().String(), nil
+}
+
+var ruleText = regexp.MustCompile(`^[a-zA-Z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{0,255}$`)
+
+func ruleDescription(text *string) (string, error) {
+	if !ruleText.MatchString(deref(text)) {
+		return "", invalidValue("Invalid rule description. Valid descriptions are strings less than 256 characters from the following set:  a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*")
+	}
+	return deref(text), nil
+}
+
+// sourceGroup finds the group that a permission names: one of the same VPC.
+func sourceGroup(v *state.View, c Caller, vpc string, pair *ec2v1.UserIdGroupPair) (string, error) {
+	id, name := pair.GetGroupId(), pair.GetGroupName()
+	if id == "" && name == "" {
+		return "", missingParameter("groupId")
+	}
+	if id == "" {
+		if r := groupNamed(v, c, vpc, name); r != nil {
+			return r.GetSecurityGroup().GetGroup().GetGroupId(), nil
+		}
+		return "", idGroup.missing(name)
+	}
+	if err := idGroup.check(id); err != nil {
+		return "", err
+	}
+	if v.Get(c.key(statev1.Type_TYPE_SECURITY_GROUP, vpc+"/"+id)) == nil {
+		return "", idGroup.missing(id)
+	}
+	return id, nil
+}
+
+// authorize adds rules to a group.
+func (s *ec2Server) authorize(ctx context.Context, req ruleRequest) ([]*ec2v1.SecurityGroupRule, error) {
+	perms, err := req.permissions()
+	if err != nil {
+		return nil, err
+	}
+	if len(perms) == 0 {
+		return nil, missingParameter("ipPermissions")
+	}
+	tags, err := newTags(req.tags, "security-group-rule")
+	if err != nil {
+		return nil, err
+	}
+	var made []*ec2v1.SecurityGroupRule
+	err = s.write(ctx, req.dryRun, func(v *state.View, c Caller) (*statev1.Txn, error) {
+		r, err := findGroup(v, c, req.groupID, req.groupName)
+		if err != nil {
+			return nil, err
+		}
+		w, err := openVPC(s.cfg, v, c, r.GetSecurityGroup().GetGroup().GetVpcId())
+		if err != nil {
+			return nil, err
+		}
+		wanted, err := specs(v, c, w.id(), perms)
+		if err != nil {
+			return nil, err
+		}
+		group := w.open(state.KeyOf(r.GetKey())).GetSecurityGroup()
+		made = nil
+		for _, spec := range wanted {
+			if ruleIndex(group, req.egress, spec) >= 0 {
+				return nil, apierr.New(apierr.KindConflict, "InvalidPermission.Duplicate", "the specified rule \"%s\" already exists", spec)
+			}
+			rule := newRule(s.cfg, group, req.egress, spec)
+			rule.Tags = tags
+			group.Rules = append(group.Rules, rule)
+			made = append(made, rule)
+		}
+		count := 0
+		for _, rule := range group.GetRules() {
+			if rule.GetIsEgress() == req.egress {
+				count++
+			}
+		}
+		if count > maxRules {
+			return nil, apierr.New(apierr.KindLimit, "RulesPerSecurityGroupLimitExceeded", "The maximum number of rules per security group has been reached.")
+		}
+		return w.done(), nil
+	})
+	return made, err
+}
+
+func ruleIndex(group *statev1.SecurityGroup, egress bool, spec ruleSpec) int {
+	return slices.IndexFunc(group.GetRules(), func(rule *ec2v1.SecurityGroupRule) bool {
+		return rule.GetIsEgress() == egress && spec.same(specOf(rule))
+	})
+}
+
+// revoke removes rules from a group. In a group of the default VPC a permission
+// that no rule grants is reported back; anywhere else it is an error.
+func (s *ec2Server) revoke(ctx context.Context, req ruleRequest) (unknown []*ec2v1.IpPermission, err error) {
+	perms, err := req.permissions()
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case len(perms) == 0 && len(req.ruleIDs) == 0:
+		return nil, missingParameter("ipPermissions")
+	case len(perms) > 0 && len(req.ruleIDs) > 0:
+		return nil, invalidCombination("The parameter securityGroupRuleIds cannot be used with the parameter ipPermissions")
+	}
+	err = s.write(ctx, req.dryRun, func(v *state.View, c Caller) (*statev1.Txn, error) {
+		r, err := findGroup(v, c, req.groupID, req.groupName)
+		if err != nil {
+			return nil, err
+		}
+		w, err := openVPC(s.cfg, v, c, r.GetSecurityGroup().GetGroup().GetVpcId())
+		if err != nil {
+			return nil, err
+		}
+		wanted, err := specs(v, c, w.id(), perms)
+		if err != nil {
+			return nil, err
+		}
+		group := w.open(state.KeyOf(r.GetKey())).GetSecurityGroup()
+		unknown = nil
+		for _, spec := range wanted {
+			i := ruleIndex(group, req.egress, spec)
+			switch {
+			case i >= 0:
+				group.Rules = slices.Delete(group.Rules, i, i+1)
+			case w.vpc.GetVpc().GetIsDefault():
+				unknown = mergeRule(unknown, newRule(s.cfg, group, req.egress, spec))
+			default:
+				return nil, apierr.New(apierr.KindNotFound, "InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
+			}
+		}
+		for _, id := range req.ruleIDs {
+			if err := idRule.check(id); err != nil {
+				return nil, err
+			}
+			i := slices.IndexFunc(group.Rules, func(rule *ec2v1.SecurityGroupRule) bool {
+				return rule.GetSecurityGroupRuleId() == id && rule.GetIsEgress() == req.egress
+			})
+			if i < 0 {
+				return nil, idRule.missing(id)
+			}
+			group.Rules = slices.Delete(group.Rules, i, i+1)
+		}
+		return w.done(), nil
+	})
+	return unknown, err
+}
+
+func (s *ec2Server) AuthorizeSecurityGroupIngress(ctx context.Context, req *ec2v1.AuthorizeSecurityGroupIngressRequest) (*ec2v1.AuthorizeSecurityGroupIngressResponse, error) {
+	rules, err := s.authorize(ctx, ruleRequest{
+		groupID: req.GetGroupId(), groupName: req.GetGroupName(), perms: req.GetIpPermissions(),
+		protocol: req.GetIpProtocol(), cidr: req.GetCidrIp(), from: req.FromPort, to: req.ToPort,
+		sourceGroup: req.GetSourceSecurityGroupName(), sourceOwner: req.GetSourceSecurityGroupOwnerId(),
+		tags: req.GetTagSpecifications(), dryRun: req.DryRun,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &ec2v1.AuthorizeSecurityGroupIngressResponse{Return: proto.Bool(true), SecurityGroupRules: rules}, nil
+}
+
+func (s *ec2Server) AuthorizeSecurityGroupEgress(ctx context.Context, req *ec2v1.AuthorizeSecurityGroupEgressRequest) (*ec2v1.AuthorizeSecurityGroupEgressResponse, error) {
+	rules, err := s.authorize(ctx, ruleRequest{
+		egress: true, groupID: req.GetGroupId(), perms: req.GetIpPermissions(),
+		protocol: req.GetIpProtocol(), cidr: req.GetCidrIp(), from: req.FromPort, to: req.ToPort,
+		sourceGroup: req.GetSourceSecurityGroupName(), sourceOwner: req.GetSourceSecurityGroupOwnerId(),
+		tags: req.GetTagSpecifications(), dryRun: req.DryRun,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &ec2v1.AuthorizeSecurityGroupEgressResponse{Return: proto.Bool(true), SecurityGroupRules: rules}, nil
+}
+
+func (s *ec2Server) RevokeSecurityGroupIngress(ctx context.Context, req *ec2v1.RevokeSecurityGroupIngressRequest) (*ec2v1.RevokeSecurityGroupIngressResponse, error) {
+	unknown, err := s.revoke(ctx, ruleRequest{
+		groupID: req.GetGroupId(), groupName: req.GetGroupName(), perms: req.GetIpPermissions(),
+		protocol: req.GetIpProtocol(), cidr: req.GetCidrIp(), from: req.FromPort, to: req.ToPort,
+		sourceGroup: req.GetSourceSecurityGroupName(), sourceOwner: req.GetSourceSecurityGroupOwnerId(),
+		ruleIDs: req.GetSecurityGroupRuleIds(), dryRun: req.DryRun,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &ec2v1.RevokeSecurityGroupIngressResponse{Return: proto.Bool(true), UnknownIpPermissions: unknown}, nil
+}
+
+func (s *ec2Server) RevokeSecurityGroupEgress(ctx context.Context, req *ec2v1.RevokeSecurityGroupEgressRequest) (*ec2v1.RevokeSecurityGroupEgressResponse, error) {
+	unknown, err := s.revoke(ctx, ruleRequest{
+		egress: true, groupID: req.GetGroupId(), perms: req.GetIpPermissions(),
+		protocol: req.GetIpProtocol(), cidr: req.GetCidrIp(), from: req.FromPort, to: req.ToPort,
+		sourceGroup: req.GetSourceSecurityGroupName(), sourceOwner: req.GetSourceSecurityGroupOwnerId(),
+		ruleIDs: req.GetSecurityGroupRuleIds(), dryRun: req.DryRun,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &ec2v1.RevokeSecurityGroupEgressResponse{Return: proto.Bool(true), UnknownIpPermissions: unknown}, nil
+}
