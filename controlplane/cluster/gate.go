@@ -1,0 +1,118 @@
+package cluster
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+var errGateShut = errors.New("the transport is cut off while the disk does not answer")
+
+// gate is a raft.StreamLayer that can be shut: then every connection is closed
+// and none is made or accepted. Heartbeats leave from other goroutines than the
+// one that waits for the disk, so silence can only be made from outside raft.
+type gate struct {
+	inner   raft.StreamLayer
+	address net.Addr
+
+	mu    sync.Mutex
+	shut  bool
+	conns map[*gatedConn]struct{}
+}
+
+func newGate(inner raft.StreamLayer, advertised string) *gate {
+	return &gate{inner: inner, address: address(advertised), conns: make(map[*gatedConn]struct{})}
+}
+
+// address is what the others call this node, whatever it listens on.
+type address string
+
+func (address) Network() string  { return "tcp" }
+func (a address) String() string { return string(a) }
+
+// Accept is part of raft.StreamLayer.
+func (g *gate) Accept() (net.Conn, error) {
+	for {
+		c, err := g.inner.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if c, err := g.admit(c); err == nil {
+			return c, nil
+		}
+	}
+}
+
+// Dial is part of raft.StreamLayer.
+func (g *gate) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	if g.isShut() {
+		return nil, errGateShut
+	}
+	c, err := g.inner.Dial(to, timeout)
+	if err != nil {
+		return nil, err
+	}
+	return g.admit(c)
+}
+
+// Close is part of raft.StreamLayer.
+func (g *gate) Close() error { return g.inner.Close() }
+
+// Addr is part of raft.StreamLayer.
+func (g *gate) Addr() net.Addr { return g.address }
+
+func (g *gate) admit(c net.Conn) (net.Conn, error) {
+	gc := &gatedConn{Conn: c, gate: g}
+	g.mu.Lock()
+	shut := g.shut
+	if !shut {
+		g.conns[gc] = struct{}{}
+	}
+	g.mu.Unlock()
+	if shut {
+		return nil, errors.Join(errGateShut, c.Close())
+	}
+	return gc, nil
+}
+
+func (g *gate) isShut() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.shut
+}
+
+func (g *gate) open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = false
+}
+
+// close shuts the gate and closes what went through it.
+func (g *gate) close() {
+	g.mu.Lock()
+	g.shut = true
+	conns := make([]*gatedConn, 0, len(g.conns))
+	for c := range g.conns {
+		conns = append(conns, c)
+	}
+	g.mu.Unlock()
+	for _, c := range conns {
+		// Its user sees the end; nobody else cares how it ended.
+		_ = c.Close()
+	}
+}
+
+type gatedConn struct {
+	net.Conn
+	gate *gate
+}
+
+func (c *gatedConn) Close() error {
+	c.gate.mu.Lock()
+	delete(c.gate.conns, c)
+	c.gate.mu.Unlock()
+	return c.Conn.Close()
+}

@@ -1,0 +1,84 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// raftLogger writes raft's messages to slog, one level lower than raft has
+// them: what raft calls an error (a peer that can't be reached) is what it is
+// there to cope with, and its news are details here.
+type raftLogger struct {
+	out     *slog.Logger
+	name    string
+	implied []any
+}
+
+func newRaftLogger(out *slog.Logger) hclog.Logger { return &raftLogger{out: out} }
+
+func lower(level hclog.Level) slog.Level {
+	switch level {
+	case hclog.Error:
+		return slog.LevelWarn
+	case hclog.Warn:
+		return slog.LevelInfo
+	default:
+		return slog.LevelDebug
+	}
+}
+
+func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
+	ctx := context.Background()
+	if level < hclog.Info || !l.out.Enabled(ctx, lower(level)) {
+		return
+	}
+	for i, a := range args {
+		if f, ok := a.(hclog.Format); ok && len(f) > 0 {
+			args[i] = fmt.Sprintf(fmt.Sprint(f[0]), f[1:]...)
+		}
+	}
+	l.out.Log(ctx, lower(level), msg, args...)
+}
+
+func (l *raftLogger) Trace(string, ...any)          {}
+func (l *raftLogger) Debug(string, ...any)          {}
+func (l *raftLogger) Info(msg string, args ...any)  { l.Log(hclog.Info, msg, args...) }
+func (l *raftLogger) Warn(msg string, args ...any)  { l.Log(hclog.Warn, msg, args...) }
+func (l *raftLogger) Error(msg string, args ...any) { l.Log(hclog.Error, msg, args...) }
+
+func (l *raftLogger) IsTrace() bool { return false }
+func (l *raftLogger) IsDebug() bool { return false }
+func (l *raftLogger) IsInfo() bool  { return l.out.Enabled(context.Background(), slog.LevelDebug) }
+func (l *raftLogger) IsWarn() bool  { return l.out.Enabled(context.Background(), slog.LevelInfo) }
+func (l *raftLogger) IsError() bool { return l.out.Enabled(context.Background(), slog.LevelWarn) }
+
+func (l *raftLogger) ImpliedArgs() []any { return l.implied }
+
+func (l *raftLogger) With(args ...any) hclog.Logger {
+	return &raftLogger{out: l.out.With(args...), name: l.name, implied: append(l.implied[:len(l.implied):len(l.implied)], args...)}
+}
+
+func (l *raftLogger) Name() string { return l.name }
+
+func (l *raftLogger) Named(name string) hclog.Logger { return l.ResetNamed(name) }
+
+func (l *raftLogger) ResetNamed(name string) hclog.Logger {
+	return &raftLogger{out: l.out, name: name, implied: l.implied}
+}
+
+func (l *raftLogger) SetLevel(hclog.Level) {}
+
+func (l *raftLogger) GetLevel() hclog.Level { return hclog.Info }
+
+func (l *raftLogger) StandardLogger(*hclog.StandardLoggerOptions) *log.Logger {
+	return slog.NewLogLogger(l.out.Handler(), slog.LevelDebug)
+}
+
+func (l *raftLogger) StandardWriter(*hclog.StandardLoggerOptions) io.Writer {
+	return l.StandardLogger(nil).Writer()
+}

@@ -1,0 +1,260 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/posternhq/postern/controlplane/fsm"
+	"github.com/posternhq/postern/controlplane/state"
+)
+
+// Node is one member of the cluster.
+type Node struct {
+	cfg      Config
+	store    *state.Store
+	gate     *gate
+	identity *identityFile
+	metrics  *metrics
+
+	proposals *queue
+	reads     *rounds
+
+	raft        atomic.Pointer[raft.Raft] // nil before Run
+	transport   atomic.Pointer[transport]
+	leadership  atomic.Pointer[leadership]
+	barrierTerm atomic.Uint64 // the term whose barrier has passed on this leader
+	caughtUp    atomic.Bool   // a read has succeeded since the start
+	stopped     chan struct{} // closed when Run ends
+}
+
+// leadership is what was last seen of it; changed is closed at the next change.
+type leadership struct {
+	leading bool
+	id      string
+	address string
+	changed chan struct{}
+}
+
+// New checks the configuration and opens the folder's identity. Nothing is
+// started before Run, which is called once.
+func New(cfg Config) (*Node, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("cluster configuration: %w", err)
+	}
+	if err := makeDir(cfg.Dir); err != nil {
+		return nil, err
+	}
+	id, err := openIdentity(cfg.Dir, cfg.ID, cfg.Rand)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cfg:       cfg,
+		store:     state.New(),
+		gate:      newGate(cfg.Stream, cfg.Address),
+		identity:  id,
+		proposals: newQueue(),
+		reads:     newRounds(),
+		stopped:   make(chan struct{}),
+	}
+	n.leadership.Store(&leadership{changed: make(chan struct{})})
+	if n.metrics, err = newMetrics(cfg.Registerer, n); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	return n, nil
+}
+
+// Store returns the node's own state, for watchers.
+func (n *Node) Store() *state.Store { return n.store }
+
+// Instance names the node's folder.
+func (n *Node) Instance() string { return n.identity.instance() }
+
+// Run takes part in the cluster until ctx ends. It does not hand over a
+// leadership: who stops a leader with care calls TransferLeader before.
+func (n *Node) Run(ctx context.Context) (err error) {
+	defer close(n.stopped)
+	defer n.refuseQueued()
+	// Also when raft never starts, its listener is this node's to close.
+	defer n.gate.close()
+
+	inner, err := n.cfg.OpenLog(n.cfg.Dir)
+	if err != nil {
+		return errors.Join(err, n.gate.Close())
+	}
+	defer func() { err = errors.Join(err, inner.Close()) }()
+	log := newWatchedLog(inner, n.metrics.syncs)
+	logger := newRaftLogger(n.cfg.Logger)
+	snapshots, err := n.cfg.OpenSnapshots(n.cfg.Dir, logger)
+	if err != nil {
+		return errors.Join(err, n.gate.Close())
+	}
+	founded, err := n.found(ctx, log, snapshots)
+	if err != nil {
+		return errors.Join(err, n.gate.Close())
+	}
+
+	t := newTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream:  n.gate,
+		MaxPool: 3,
+		// A peer that takes connections but never answers (paused, or behind a
+		// network that swallows packets) is given up after this and dialled anew.
+		Timeout: max(time.Second, 4*n.cfg.HeartbeatTimeout),
+		Logger:  logger,
+	}))
+	changes := make(chan bool, 16)
+	rc := n.cfg.raft(logger)
+	rc.NotifyCh = changes
+	cached, err := raft.NewLogCache(cachedEntries, log)
+	if err != nil {
+		return errors.Join(fmt.Errorf("cache the log: %w", err), t.Close())
+	}
+	r, err := raft.NewRaft(rc, fsm.New(n.store, n.committedMembers), cached, log, snapshots, t)
+	if err != nil {
+		return errors.Join(fmt.Errorf("start raft: %w", err), t.Close())
+	}
+	n.transport.Store(t)
+	n.raft.Store(r)
+	n.cfg.Logger.Info("node started", "address", n.cfg.Address, "instance", n.identity.instance(),
+		"index", n.store.View().Index(), "last_log_index", r.LastIndex())
+	return n.serve(ctx, r, t, log, changes, founded)
+}
+
+// cachedEntries are kept in memory for followers that lag a little.
+const cachedEntries = 256
+
+// serve runs the node's goroutines, and ends them in the order in which they
+// need each other: raft answers what it holds before its users go.
+func (n *Node) serve(ctx context.Context, r *raft.Raft, t *transport, log *watchedLog, changes <-chan bool, founded bool) error {
+	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	var group sync.WaitGroup
+	down := make(chan struct{})
+	entries := make(chan underWay, entriesUnderWay-2) // one is waited for, one is being handed over
+	group.Go(func() { n.watchDisk(inner, r, log) })
+	group.Go(func() { n.watchLeadership(inner, r, changes) })
+	group.Go(func() { n.serveReads(inner, r, t) })
+	group.Go(func() { n.propose(inner, r, entries) })
+	group.Go(func() { n.answer(entries, down) })
+	group.Go(func() { n.catchUp(inner) })
+	group.Go(func() { n.introduce(inner, r) })
+	if founded && n.cfg.Bootstrap[0].ID == n.cfg.ID {
+		group.Go(func() { n.hasten(inner, r, t) })
+	}
+
+	<-ctx.Done()
+	// Raft's main loop may be waiting for a disk: then so does this, since a
+	// process that leaves a write under way behind could not open the folder again.
+	err := r.Shutdown().Error()
+	close(down)
+	cancel()
+	n.gate.close()
+	group.Wait()
+	n.cfg.Logger.Info("node stopped", "index", n.store.View().Index())
+	return err
+}
+
+// IsLeader says whether this node leads and can act as leader.
+func (n *Node) IsLeader() bool {
+	r := n.raft.Load()
+	return r != nil && r.State() == raft.Leader && !n.gate.isShut()
+}
+
+// Leader returns the leader as far as this node knows; empty: none.
+func (n *Node) Leader() (id, address string) {
+	r := n.raft.Load()
+	if r == nil || n.gate.isShut() {
+		return "", ""
+	}
+	a, i := r.LeaderWithID()
+	return string(i), string(a)
+}
+
+// LeadershipChanged returns a channel that is closed when another node leads,
+// none does any more, or this one begins or ceases to. Take it before asking.
+func (n *Node) LeadershipChanged() <-chan struct{} { return n.leadership.Load().changed }
+
+// Ready returns nil once this node has caught up with the cluster and as long
+// as it knows a leader, else why not.
+func (n *Node) Ready() error {
+	switch id, _ := n.Leader(); {
+	case n.raft.Load() == nil:
+		return errors.New("the node has not started")
+	case n.gate.isShut():
+		return errors.New("the disk does not answer")
+	case id == "":
+		return ErrNoLeader
+	case !n.caughtUp.Load():
+		return fmt.Errorf("catching up, at index %d", n.store.View().Index())
+	}
+	return nil
+}
+
+// catchUp makes one linearizable read: when it succeeds, this node's View has
+// what the cluster had when it started.
+func (n *Node) catchUp(ctx context.Context) {
+	for ctx.Err() == nil {
+		if _, err := n.ReadView(ctx); err == nil {
+			n.caughtUp.Store(true)
+			return
+		}
+	}
+}
+
+// watchLeadership follows raft's leadership until ctx ends.
+func (n *Node) watchLeadership(ctx context.Context, r *raft.Raft, changes <-chan bool) {
+	// Observations are dropped when the channel is full; then enough of them are
+	// left in it to look again.
+	seen := make(chan raft.Observation, 16)
+	observer := raft.NewObserver(seen, false, func(o *raft.Observation) bool {
+		_, ok := o.Data.(raft.LeaderObservation)
+		return ok
+	})
+	r.RegisterObserver(observer)
+	defer r.DeregisterObserver(observer)
+	for {
+		n.refreshLeadership()
+		select {
+		case <-ctx.Done():
+			return
+		case <-seen:
+		case leading := <-changes:
+			if leading {
+				n.cfg.Logger.Info("leadership gained", "term", r.CurrentTerm())
+				// Nobody may be reading yet: the barrier of the term is made now, so
+				// that the first reader does not have to wait for it.
+				_, _ = n.reads.join()
+			} else {
+				n.cfg.Logger.Info("leadership lost", "term", r.CurrentTerm())
+			}
+		}
+		if r.LastIndex() > 0 {
+			if err := n.identity.setStarted(); err != nil {
+				n.cfg.Logger.Warn("the node's identity can't be written", "error", err)
+			}
+		}
+	}
+}
+
+// refreshLeadership wakes those who wait for a change, if there is one.
+func (n *Node) refreshLeadership() {
+	next := &leadership{leading: n.IsLeader(), changed: make(chan struct{})}
+	next.id, next.address = n.Leader()
+	for {
+		old := n.leadership.Load()
+		if old.leading == next.leading && old.id == next.id && old.address == next.address {
+			return
+		}
+		if n.leadership.CompareAndSwap(old, next) {
+			close(old.changed)
+			return
+		}
+	}
+}

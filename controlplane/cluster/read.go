@@ -1,0 +1,213 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/posternhq/postern/controlplane/state"
+	clusterv1 "github.com/posternhq/postern/proto/postern/cluster/v1"
+)
+
+// rounds gathers readers: all that arrive while one read index is being
+// obtained share the next one. A reader must not join a round under way, since
+// that round's index may be older than a write acknowledged since.
+type rounds struct {
+	wake chan struct{} // capacity 1
+
+	mu     sync.Mutex
+	closed bool
+	next   *round
+}
+
+type round struct {
+	done  chan struct{}
+	index uint64
+	err   error
+}
+
+func newRounds() *rounds { return &rounds{wake: make(chan struct{}, 1)} }
+
+func (r *rounds) join() (*round, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, ErrStopped
+	}
+	if r.next == nil {
+		r.next = &round{done: make(chan struct{})}
+		signal(r.wake)
+	}
+	return r.next, nil
+}
+
+func (r *rounds) take() *round {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := r.next
+	r.next = nil
+	return next
+}
+
+func (r *rounds) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	if r.next != nil {
+		r.next.err = ErrStopped
+		close(r.next.done)
+	}
+}
+
+// ReadView returns a View that contains every write acknowledged, by any node,
+// before the call. It waits for a leader at most ReadTimeout.
+func (n *Node) ReadView(ctx context.Context) (*state.View, error) {
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.ReadTimeout)
+	defer cancel()
+	pause := time.Millisecond
+	for {
+		index, err := n.readIndex(ctx)
+		if err == nil {
+			return n.WaitIndex(ctx, index)
+		}
+		if errors.Is(err, ErrStopped) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", ErrNoLeader, err)
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, 20*time.Millisecond)
+	}
+}
+
+// WaitIndex returns a View of the index or a later one, as soon as there is one.
+func (n *Node) WaitIndex(ctx context.Context, index uint64) (*state.View, error) {
+	for {
+		changed := n.store.Watch()
+		if v := n.store.View(); v.Index() >= index {
+			return v, nil
+		}
+		select {
+		case <-changed:
+		case <-n.stopped:
+			return nil, ErrStopped
+		case <-ctx.Done():
+			return nil, fmt.Errorf("waiting for index %d at %d: %w", index, n.store.View().Index(), ctx.Err())
+		}
+	}
+}
+
+// StaleView returns the newest View that this node has; it says its index.
+func (n *Node) StaleView() *state.View { return n.store.View() }
+
+// readIndex obtains an index through the next round.
+func (n *Node) readIndex(ctx context.Context) (uint64, error) {
+	r, err := n.reads.join()
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case <-r.done:
+		return r.index, r.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// serveReads runs the rounds, one at a time.
+func (n *Node) serveReads(ctx context.Context, r *raft.Raft, t *transport) {
+	defer n.reads.close()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.reads.wake:
+		}
+		round := n.reads.take()
+		if round == nil {
+			continue
+		}
+		// A round that outlives an election asks the wrong node.
+		rctx, cancel := context.WithTimeout(ctx, 2*n.cfg.ElectionTimeout)
+		if n.IsLeader() {
+			round.index, round.err = n.leaderReadIndex(rctx, r, t)
+		} else {
+			round.index, round.err = n.askLeader(rctx)
+		}
+		cancel()
+		close(round.done)
+	}
+}
+
+// askLeader is a follower's way: the leader's index, which this node's own View
+// then has to reach.
+func (n *Node) askLeader(ctx context.Context) (uint64, error) {
+	id, address := n.Leader()
+	if address == "" || id == n.cfg.ID || n.cfg.PeerConn == nil {
+		return 0, ErrNoLeader
+	}
+	conn, err := n.cfg.PeerConn(address)
+	if err != nil {
+		return 0, fmt.Errorf("reach the leader: %w", err)
+	}
+	resp, err := clusterv1.NewPeerClient(conn).ReadIndex(ctx, &clusterv1.ReadIndexRequest{})
+	if err != nil {
+		return 0, fmt.Errorf("ask leader %s for its index: %w", id, err)
+	}
+	return resp.GetIndex(), nil
+}
+
+// leaderReadIndex returns the index of the leader's own View after making sure
+// that no other leader can have acknowledged anything beyond it.
+func (n *Node) leaderReadIndex(ctx context.Context, r *raft.Raft, t *transport) (uint64, error) {
+	// Hazard: a new leader has all committed entries but may not have applied
+	// them, nor know that they are committed, until an entry of its own term is
+	// (Ongaro's thesis, 6.4, step 1). A barrier is that entry, and it returns
+	// once everything before it has gone through the FSM.
+	term := r.CurrentTerm()
+	if n.barrierTerm.Load() != term {
+		if err := await(ctx.Done(), func() error { return r.Barrier(n.cfg.ElectionTimeout).Error() }); err != nil {
+			return 0, fmt.Errorf("%w: barrier of term %d: %w", ErrNotLeader, term, err)
+		}
+		if r.CurrentTerm() != term {
+			return 0, ErrNotLeader
+		}
+		n.barrierTerm.Store(term)
+	}
+	// The order matters: the instant, then the index, then the confirmation of
+	// leadership by requests sent after the instant. The index is that of the
+	// View: CommitIndex counts no-ops that never reach the View, AppliedIndex
+	// runs ahead of it.
+	start := time.Now()
+	index := n.store.View().Index()
+	for {
+		// Hazard: VerifyLeader alone proves too little. It counts the first answer
+		// to come in, also one to a heartbeat that was on its way before this call
+		// and may have overtaken a new election, and it counts non-voters. So it
+		// only serves to send heartbeats at once; what decides is the transport's
+		// own record of which voters answered what was sent after start.
+		if t.confirmed(raft.ServerID(n.cfg.ID), term, start, r.GetConfiguration().Configuration().Servers) {
+			if r.CurrentTerm() != term || r.State() != raft.Leader {
+				return 0, ErrNotLeader
+			}
+			return index, nil
+		}
+		if err := await(ctx.Done(), func() error { return r.VerifyLeader().Error() }); err != nil {
+			return 0, fmt.Errorf("%w: %w", ErrNotLeader, err)
+		}
+		if ctx.Err() != nil {
+			return 0, fmt.Errorf("confirm the leadership: %w", ctx.Err())
+		}
+	}
+}
+
+// notLeaderStatus is how a peer learns that it asked the wrong node.
+func notLeaderStatus() error { return status.Error(codes.FailedPrecondition, ErrNotLeader.Error()) }
