@@ -52,8 +52,10 @@ type Handler struct {
 	// Forward answers what is foreign to the Responder; nil refuses it.
 	Forward func(context.Context, *dns.Msg) (*dns.Msg, error)
 	// Count is told the rcode of each response; nil is allowed.
-	Count  func(rcode int)
-	Logger *slog.Logger
+	Count func(rcode int)
+	// Panicked is told of each panic that was caught; nil is allowed.
+	Panicked func()
+	Logger   *slog.Logger
 }
 
 // Handle answers one packet. A nil response means to send nothing. A response
@@ -191,6 +193,9 @@ func (h *Handler) count(rcode int) {
 
 func (h *Handler) recovered(r any) {
 	h.Logger.Error("panic while answering", "panic", r, "stack", string(debug.Stack()))
+	if h.Panicked != nil {
+		h.Panicked()
+	}
 }
 
 // edns returns the query's OPT record, nil if it has none, and false if it has
