@@ -90,8 +90,3 @@ func (d *Document) Sid(i int) string {
 	}
 	return ""
 }
-
-// Position is where statement i begins in the text that was parsed.
-func (d *Document) Position(i int) (line, column int) {
-	return position(d.src.text, d.statements[i].offset)
-}

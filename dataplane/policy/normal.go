@@ -32,10 +32,6 @@ func (d *Document) Normalize(t Target) []byte {
 	})
 }
 
-// Compact prints the document in normal form but for its resources, which stay
-// as they were written.
-func (d *Document) Compact() []byte { return d.print(nil) }
-
 // print writes the normal form; resource, if not nil, rewrites each resource.
 func (d *Document) print(resource func(string) string) []byte {
 	w := writer{out: make([]byte, 0, len(d.src.text))}

@@ -196,11 +196,6 @@ func newPattern(tokens []token) pattern {
 	return p
 }
 
-// matchesAll says that every value matches, so that nobody need look at it.
-func (p *pattern) matchesAll() bool {
-	return p.tokens == nil && !p.exact && p.prefix == "" && p.suffix == "" && len(p.inner) == 0
-}
-
 // match says whether the whole of s matches. Values of variables come from r
 // and are always literal; one without a value lets the pattern match nothing.
 func (p *pattern) match(s string, r *Request) bool {

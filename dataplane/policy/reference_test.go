@@ -530,6 +530,9 @@ func (e *refEvaluation) compare(name, p, v string) bool {
 			return err == nil && a == b.Unmap()
 		}
 		n, err := netip.ParsePrefix(p)
+		if err == nil && n.Addr().Is4In6() && n.Bits() >= 96 {
+			n, err = n.Addr().Unmap().Prefix(n.Bits() - 96)
+		}
 		return err == nil && n.Contains(a)
 	}
 	panic("operator " + name)

@@ -23,7 +23,7 @@ const apiARN = "arn:aws:execute-api:us-east-1:111122223333:abcde12345"
 //	                        left out are Principal, Action and Resource of "*",
 //	                        execute-api:Invoke and "*". $P is the API's ARN.
 //	document                a whole document as JSON
-//	case n=N                a request, one key=value a line; principal, action
+//	case [n=N]              a request, one key=value a line; principal, action
 //	                        and resource are not condition keys. A key given
 //	                        several times holds a list, key= an empty value.
 //
