@@ -4285,7 +4285,7 @@ const file_postern_apigateway_v1_apigateway_proto_rawDesc = "" +
 	"\x0fGetTagsResponse\x12-\n" +
 	"\x04tags\x18\x01 \x01(\v2\x19.postern.aws.v1.StringMapR\x04tags\x12\x1f\n" +
 	"\bposition\x18\x02 \x01(\tH\x00R\bposition\x88\x01\x01B\v\n" +
-	"\t_position\"\xa5\b\n" +
+	"\t_position\"\xe9\b\n" +
 	"\x15PutIntegrationRequest\x12\x1e\n" +
 	"\vrest_api_id\x18\x01 \x01(\tR\trestApiId\x12\x1f\n" +
 	"\vresource_id\x18\x02 \x01(\tR\n" +
@@ -4295,8 +4295,8 @@ const file_postern_apigateway_v1_apigateway_proto_rawDesc = "" +
 	"HTTP_PROXY*\x03AWS8\x01H\x00R\x04type\x88\x01\x01\x12$\n" +
 	"\vhttp_method\x18\x05 \x01(\tH\x01R\n" +
 	"httpMethod\x88\x01\x01\x12\x15\n" +
-	"\x03uri\x18\x06 \x01(\tH\x02R\x03uri\x88\x01\x01\x12,\n" +
-	"\x0fconnection_type\x18\a \x01(\tH\x03R\x0econnectionType\x88\x01\x01\x12(\n" +
+	"\x03uri\x18\x06 \x01(\tH\x02R\x03uri\x88\x01\x01\x12F\n" +
+	"\x0fconnection_type\x18\a \x01(\tB\x18\xaa\xbb\x18\x14*\bINTERNET*\bVPC_LINKH\x03R\x0econnectionType\x88\x01\x01\x12(\n" +
 	"\rconnection_id\x18\b \x01(\tH\x04R\fconnectionId\x88\x01\x01\x12%\n" +
 	"\vcredentials\x18\t \x01(\tH\x05R\vcredentials\x88\x01\x01\x12H\n" +
 	"\x12request_parameters\x18\n" +
@@ -4304,8 +4304,8 @@ const file_postern_apigateway_v1_apigateway_proto_rawDesc = "" +
 	"\x11request_templates\x18\v \x01(\v2!.postern.aws.v1.NullableStringMapR\x10requestTemplates\x126\n" +
 	"\x14passthrough_behavior\x18\f \x01(\tH\x06R\x13passthroughBehavior\x88\x01\x01\x12,\n" +
 	"\x0fcache_namespace\x18\r \x01(\tH\aR\x0ecacheNamespace\x88\x01\x01\x12L\n" +
-	"\x14cache_key_parameters\x18\x0e \x01(\v2\x1a.postern.aws.v1.StringListR\x12cacheKeyParameters\x12.\n" +
-	"\x10content_handling\x18\x0f \x01(\tH\bR\x0fcontentHandling\x88\x01\x01\x12/\n" +
+	"\x14cache_key_parameters\x18\x0e \x01(\v2\x1a.postern.aws.v1.StringListR\x12cacheKeyParameters\x12X\n" +
+	"\x10content_handling\x18\x0f \x01(\tB(\xaa\xbb\x18$*\x11CONVERT_TO_BINARY*\x0fCONVERT_TO_TEXTH\bR\x0fcontentHandling\x88\x01\x01\x12/\n" +
 	"\x11timeout_in_millis\x18\x10 \x01(\x05H\tR\x0ftimeoutInMillis\x88\x01\x01\x12?\n" +
 	"\n" +
 	"tls_config\x18\x11 \x01(\v2 .postern.apigateway.v1.TlsConfigR\ttlsConfigB\a\n" +
@@ -4318,7 +4318,7 @@ const file_postern_apigateway_v1_apigateway_proto_rawDesc = "" +
 	"\x15_passthrough_behaviorB\x12\n" +
 	"\x10_cache_namespaceB\x13\n" +
 	"\x11_content_handlingB\x14\n" +
-	"\x12_timeout_in_millis\"\xde\x03\n" +
+	"\x12_timeout_in_millis\"\x88\x04\n" +
 	"\x1dPutIntegrationResponseRequest\x12\x1e\n" +
 	"\vrest_api_id\x18\x01 \x01(\tR\trestApiId\x12\x1f\n" +
 	"\vresource_id\x18\x02 \x01(\tR\n" +
@@ -4329,8 +4329,8 @@ const file_postern_apigateway_v1_apigateway_proto_rawDesc = "" +
 	"statusCode\x120\n" +
 	"\x11selection_pattern\x18\x05 \x01(\tH\x00R\x10selectionPattern\x88\x01\x01\x12J\n" +
 	"\x13response_parameters\x18\x06 \x01(\v2\x19.postern.aws.v1.StringMapR\x12responseParameters\x12P\n" +
-	"\x12response_templates\x18\a \x01(\v2!.postern.aws.v1.NullableStringMapR\x11responseTemplates\x12.\n" +
-	"\x10content_handling\x18\b \x01(\tH\x01R\x0fcontentHandling\x88\x01\x01B\x14\n" +
+	"\x12response_templates\x18\a \x01(\v2!.postern.aws.v1.NullableStringMapR\x11responseTemplates\x12X\n" +
+	"\x10content_handling\x18\b \x01(\tB(\xaa\xbb\x18$*\x11CONVERT_TO_BINARY*\x0fCONVERT_TO_TEXTH\x01R\x0fcontentHandling\x88\x01\x01B\x14\n" +
 	"\x12_selection_patternB\x13\n" +
 	"\x11_content_handling\"\xaf\x05\n" +
 	"\x10PutMethodRequest\x12\x1e\n" +
