@@ -90,3 +90,8 @@ func (c *Call) queryValues() queryValues {
 	}
 	return c.query
 }
+
+// HasQuery reports whether a query holds a parameter, read as mappings read it.
+func HasQuery(raw, name string) bool {
+	return len(parseQuery(raw).get(name)) > 0
+}

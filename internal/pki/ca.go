@@ -11,7 +11,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/big"
 	"net/netip"
 	"net/url"
@@ -51,8 +50,9 @@ func LoadOrCreateCA(dir string) (*CA, error) {
 	}
 	keyFile := filepath.Join(dir, "pki", "ca.key")
 	certFile := caFile(dir)
-	if _, err := os.Stat(keyFile); errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(certFile); err == nil {
+	if absent(keyFile) && !absent(certFile) {
+		// The key is made first, so it must be there by now.
+		if absent(keyFile) {
 			return nil, fmt.Errorf("%s exists without its key %s: a new CA would cut off all who trust the old one", certFile, keyFile)
 		}
 	}
@@ -60,7 +60,7 @@ func LoadOrCreateCA(dir string) (*CA, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(certFile); errors.Is(err, fs.ErrNotExist) {
+	if absent(certFile) {
 		der, err := selfSigned(key)
 		if err != nil {
 			return nil, err

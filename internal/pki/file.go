@@ -92,9 +92,14 @@ func createKey(name string, key *ecdsa.PrivateKey) error {
 	return createFile(name, text, 0o600)
 }
 
+func absent(name string) bool {
+	_, err := os.Stat(name)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
 // LoadOrCreateKey reads an ECDSA key, or makes one: 0600, and never replaced.
 func LoadOrCreateKey(name string) (*ecdsa.PrivateKey, error) {
-	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+	if absent(name) {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			return nil, fmt.Errorf("make key %s: %w", name, err)

@@ -1,0 +1,275 @@
+package edge
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+	"unsafe"
+
+	"github.com/posternhq/postern/dataplane/compile"
+	"github.com/posternhq/postern/dataplane/policy"
+	"github.com/posternhq/postern/dataplane/route"
+	"github.com/posternhq/postern/dataplane/vpce"
+)
+
+// Limits (private-apis.md §7).
+const (
+	maxHeader = 10240
+	maxURL    = 10240
+	maxARN    = 1600
+)
+
+// request is what the edge knows about one request. It is reused: decide must
+// not allocate.
+type request struct {
+	in       *installed
+	arrival  *vpce.Arrival
+	endpoint *compile.Endpoint
+	api      *compile.API
+	stage    *compile.Stage
+	method   *compile.Method
+	prepared *prepared
+	params   route.Params
+	path     string // raw, with the stage
+	rest     string // raw, below the stage, with its first slash
+	time     time.Time
+
+	policy    policy.Request
+	resource  []byte // api/stage/VERB/path, backed by scratch if it fits
+	scratch   [512]byte
+	vpcARN    [128]byte
+	statement int // index of the statement that decided, -1 for none
+
+	missing []string // required parameters
+	reason  string   // for the log
+
+	requestID  string
+	extendedID string
+}
+
+// decide says whether a request may pass, as far as its head tells: API, stage,
+// route, authentication, policies, in the order of private-apis.md §6. It fills
+// in q as it goes; what it did not reach stays zero.
+func (e *Edge) decide(q *request, r *http.Request) verdict {
+	q.statement = -1
+	q.in = e.now.Load()
+	switch {
+	case q.in == nil || q.arrival == nil:
+		return unready
+	case e.cfg.MaxStaleness > 0 && e.cfg.Freshness() > e.cfg.MaxStaleness:
+		return stale
+	}
+	if v := q.resolve(r); v != allowed {
+		return v
+	}
+	if p, ok := q.method.Integration.(*prepared); ok {
+		q.prepared = p
+	} else {
+		return misconfigured // never with a table that was built with Prepare
+	}
+	if v := q.describe(r); v != allowed {
+		return v
+	}
+	return q.authorize(r)
+}
+
+// resolve finds API, stage and method.
+func (q *request) resolve(r *http.Request) verdict {
+	host := route.ParseHost(r.Host)
+	header := ""
+	if q.arrival.Private() {
+		header = r.Header.Get("X-Apigw-Api-Id")
+	} else if host.Kind != route.HostAPI {
+		return unknownAPI // only an endpoint serves the other forms
+	}
+	id, region, ok := route.ResolveAPI(host, header)
+	if !ok {
+		return unknownAPI
+	}
+	if q.api = q.in.API(id); q.api == nil {
+		return unknownAPI
+	}
+	if q.arrival.Private() != (q.api.Type == "PRIVATE") {
+		return wrongVantage
+	}
+	if region != "" && region != q.api.Region {
+		return wrongRegion
+	}
+	if q.arrival.Private() {
+		// The endpoint may have gone, or be another one by now, since the connection
+		// was accepted.
+		q.endpoint = q.in.Endpoint(q.arrival.Endpoint)
+		if q.endpoint == nil || q.endpoint.VPC != q.arrival.VPC {
+			return wrongVantage
+		}
+		if q.endpoint.Region != q.api.Region {
+			return wrongRegion
+		}
+	}
+	// The path is never decoded: router, policy and backend must see the same.
+	q.path = r.URL.EscapedPath()
+	var stage string
+	stage, q.rest = route.SplitStage(q.path)
+	if q.stage = q.api.Stage(stage); q.stage == nil {
+		return unknownStage
+	}
+	if c := q.stage.Canary; c != nil && rand.Float64()*100 < c.PercentTraffic {
+		q.stage = c.Stage
+	}
+	if q.stage.DefaultEndpointDisabled {
+		return endpointDisabled
+	}
+	method, ok := q.stage.Router.Match(q.rest, r.Method, &q.params)
+	if !ok || method == nil {
+		return noRoute
+	}
+	q.method = method
+	return allowed
+}
+
+// describe states the request as policies see it.
+func (q *request) describe(r *http.Request) verdict {
+	b := append(q.scratch[:0], q.api.ID...)
+	b = append(b, '/')
+	b = append(b, q.stage.Name...)
+	b = append(b, '/')
+	b = append(b, r.Method...)
+	b = append(b, q.rest...)
+	q.resource = b
+
+	p := &q.policy
+	p.Action = "execute-api:Invoke"
+	p.Partition, p.Service, p.Region, p.Account = partition(q.api.Region), "execute-api", q.api.Region, q.api.Account
+	p.Resource = b
+	// The limit is one of authorization; an endpoint always authorizes.
+	if q.arnLength() > maxARN && (q.arrival.Private() || q.stage.Policy != nil || q.prepared.auth != authNone) {
+		return arnTooLong
+	}
+	p.Time = q.time
+	p.Set(policy.KeySecureTransport, "true")
+	p.Set(policy.KeyReferer, headerValue(r.Header["Referer"]))
+	p.Set(policy.KeyUserAgent, headerValue(r.Header["User-Agent"]))
+	if !q.arrival.Private() {
+		p.SetAddr(policy.KeySourceIP, q.arrival.Source)
+		return allowed
+	}
+	p.Set(policy.KeySourceVpc, q.arrival.VPC)
+	p.Set(policy.KeySourceVpce, q.arrival.Endpoint)
+	p.SetAddr(policy.KeyVpcSourceIP, q.arrival.Source)
+	if vpc := q.in.VPC(q.arrival.VPC); vpc != nil {
+		a := append(q.vpcARN[:0], "arn:"...)
+		a = append(a, p.Partition...)
+		a = append(a, ":ec2:"...)
+		a = append(a, vpc.Region...)
+		a = append(a, ':')
+		a = append(a, vpc.Account...)
+		a = append(a, ":vpc/"...)
+		a = append(a, vpc.ID...)
+		// The text lives as long as the request, which outlives its evaluation.
+		p.Set(policy.KeySourceVpcARN, unsafe.String(unsafe.SliceData(a), len(a)))
+	}
+	switch q.in.sourceIP {
+	case "client":
+		p.SetAddr(policy.KeySourceIP, q.arrival.Source)
+	case "eni":
+		p.SetAddr(policy.KeySourceIP, q.arrival.Interface)
+	}
+	return allowed
+}
+
+// authorize is the workflow of resource-policies.md §6.6.
+func (q *request) authorize(r *http.Request) verdict {
+	if q.prepared.auth == authIAM {
+		if !signed(r) {
+			return missingToken
+		}
+		return iamUnavailable
+	}
+	resource := q.stage.Policy.Eval(&q.policy)
+	if resource.Effect == policy.ExplicitDeny {
+		q.statement = resource.Statement
+		return policyDeny
+	}
+	if q.endpoint != nil && q.endpoint.Policy != nil {
+		// With a policy of its own the endpoint reads the Authorization header of
+		// methods without authorization (§6.5); only signatures may be in it.
+		if values := r.Header["Authorization"]; len(values) > 0 && q.prepared.auth == authNone {
+			if strings.HasPrefix(values[0], algorithm) {
+				return iamUnavailable
+			}
+			return badAuthorization
+		}
+		switch d := q.endpoint.Policy.Eval(&q.policy); d.Effect {
+		case policy.Allow:
+		case policy.ExplicitDeny:
+			q.statement = d.Statement
+			return endpointDeny
+		default:
+			return endpointSilent
+		}
+	}
+	if q.prepared.auth != authNone {
+		return authorizerBroken
+	}
+	q.statement = resource.Statement
+	if resource.Effect == policy.Allow || q.stage.Policy == nil && !q.arrival.Private() {
+		return allowed
+	}
+	return policySilent
+}
+
+// algorithm begins the Authorization header of a signed request.
+const algorithm = "AWS4-HMAC-SHA256"
+
+// signed reports whether a request carries anything that could be a signature.
+func signed(r *http.Request) bool {
+	return len(r.Header["Authorization"]) > 0 || strings.Contains(r.URL.RawQuery, "X-Amz-Signature=")
+}
+
+// headerValue is the one value of a header that was sent several times.
+func headerValue(values []string) string {
+	switch len(values) {
+	case 0:
+		return ""
+	case 1:
+		return values[0]
+	}
+	return strings.Join(values, ",")
+}
+
+func partition(region string) string {
+	switch {
+	case strings.HasPrefix(region, "cn-"):
+		return "aws-cn"
+	case strings.HasPrefix(region, "us-gov-"):
+		return "aws-us-gov"
+	}
+	return "aws"
+}
+
+// arnLength is the length of the request's ARN.
+func (q *request) arnLength() int {
+	p := &q.policy
+	return len("arn:") + len(p.Partition) + len(":execute-api:") + len(p.Region) + len(":") + len(p.Account) + len(":") + len(q.resource)
+}
+
+// appendARN writes the request's ARN with the account masked, as in messages to
+// the caller.
+func (q *request) appendARN(b []byte) []byte {
+	p := &q.policy
+	b = append(b, "arn:"...)
+	b = append(b, p.Partition...)
+	b = append(b, ":execute-api:"...)
+	b = append(b, p.Region...)
+	b = append(b, ':')
+	b = append(b, "********"...)
+	b = append(b, p.Account[max(0, len(p.Account)-4):]...)
+	b = append(b, ':')
+	return append(b, q.resource...)
+}
+
+// reset makes the request ready for another one and lets go of all it refers to.
+func (q *request) reset() {
+	*q = request{}
+}

@@ -1,0 +1,16 @@
+// Package edge is where requests for APIs arrive. An Edge listens on the network
+// interfaces of VPC endpoints and on the public side, finds what a request is
+// for, decides whether it may pass, and lets package integration answer it.
+//
+// Each request is decided by one Table, taken once; Install puts the next one in
+// place without stopping anything. Where a request came from is settled before
+// its first byte by package vpce and can't be changed by what it says. What is
+// undecided is denied.
+//
+// Install and ServeHTTP may be called from any number of goroutines, Install in
+// the order of versions. After Install has returned, no request that begins is
+// decided by an older table, and every new listener accepts connections.
+//
+// The content of tables is made by package compile, and how they get here is
+// the business of package receive.
+package edge

@@ -1,0 +1,279 @@
+package edge
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/posternhq/postern/dataplane/integration"
+)
+
+var requests = sync.Pool{New: func() any { return new(request) }}
+
+// ServeHTTP answers a request. Requests that did not come through one of the
+// edge's listeners have no arrival and are denied.
+func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q := requests.Get().(*request)
+	defer func() {
+		q.reset()
+		requests.Put(q)
+	}()
+	q.time = time.Now()
+	q.arrival = arrivalOf(r.Context())
+	q.requestID, q.extendedID = newRequestID(), newExtendedID()
+	out := &recorder{ResponseWriter: w, status: http.StatusOK}
+	defer func() { e.metrics.request(out.status) }()
+
+	header := w.Header()
+	header["x-amzn-RequestId"] = []string{q.requestID}
+	header["x-amz-apigw-id"] = []string{q.extendedID}
+	if r.ProtoMajor == 1 {
+		if e.draining.Load() {
+			header["Connection"] = []string{"close"}
+		} else if !r.Close {
+			header["Connection"] = []string{"keep-alive"}
+		}
+	}
+
+	v := limits(r)
+	if v == allowed {
+		v = e.timedDecide(q, r)
+	}
+	if e.cfg.Headers && q.in != nil {
+		header["x-postern-version"] = q.in.version
+	}
+	if v == allowed {
+		v = q.admit(out, r)
+	}
+	e.metrics.decision(v)
+	if v != allowed {
+		e.refuse(out, q, r, v)
+		return
+	}
+	e.call(out, q, r)
+}
+
+// limits checks what net/http leaves unbounded or bounds loosely.
+func limits(r *http.Request) verdict {
+	if len(r.RequestURI) > maxURL {
+		return urlTooLong
+	}
+	size := len("Host: \r\n") + len(r.Host)
+	for name, values := range r.Header {
+		for _, v := range values {
+			size += len(name) + len(": \r\n") + len(v)
+		}
+	}
+	if size > maxHeader {
+		return headersTooLong
+	}
+	return allowed
+}
+
+// evalSample is how many decisions there are for one that is timed.
+const evalSample = 64
+
+func (e *Edge) timedDecide(q *request, r *http.Request) verdict {
+	if rand.Uint32()%evalSample != 0 {
+		return e.decide(q, r)
+	}
+	begin := time.Now()
+	v := e.decide(q, r)
+	e.metrics.evaluation(time.Since(begin))
+	return v
+}
+
+// admit is what comes between the policies and the backend: API key, throttle,
+// size, validation.
+func (q *request) admit(w http.ResponseWriter, r *http.Request) verdict {
+	p := q.prepared
+	switch {
+	case p.needKey:
+		return noAPIKey // there are no keys yet, so none is valid
+	case p.limiter != nil && !p.limiter.AllowN(q.time, 1):
+		return throttled
+	case r.ContentLength > integration.MaxBody:
+		return bodyTooLong
+	}
+	if r.ContentLength != 0 {
+		r.Body = http.MaxBytesReader(w, r.Body, integration.MaxBody)
+	}
+	if len(p.required) > 0 {
+		if q.missing = p.missing(q, r); len(q.missing) > 0 {
+			return missingParameters
+		}
+	}
+	if p.checkBody {
+		// Models are a later matter, and a body that was not checked must not pass.
+		q.reason = "the method's validator wants the body checked against a model, which is not available yet"
+		return misconfigured
+	}
+	return allowed
+}
+
+// call lets the backend answer.
+func (e *Edge) call(w *recorder, q *request, r *http.Request) {
+	c := &integration.Call{Request: r, Params: &q.params, Context: q.context(r), TraceID: traceID(r, q.time)}
+	if q.prepared.backend.Traced() {
+		w.Header()["X-Amzn-Trace-Id"] = []string{c.TraceID}
+	}
+	fault, err := q.prepared.backend.Serve(w, c)
+	if fault == integration.None {
+		return
+	}
+	if err != nil {
+		q.reason = err.Error()
+	}
+	if fault == integration.Aborted || w.wrote {
+		e.log.LogAttrs(r.Context(), slog.LevelDebug, "answer broken off", slog.String("api_id", q.api.ID),
+			slog.String("stage", q.stage.Name), slog.String("request_id", q.requestID), slog.String("reason", q.reason))
+		// A part of an answer must not look like a whole one.
+		panic(http.ErrAbortHandler)
+	}
+	delete(w.Header(), "X-Amzn-Trace-Id")
+	e.refuse(w, q, r, verdictOf(fault))
+}
+
+func verdictOf(f integration.Fault) verdict {
+	switch f {
+	case integration.Timeout:
+		return backendTimeout
+	case integration.Network:
+		return backendNetwork
+	case integration.MediaType:
+		return mediaType
+	case integration.RequestTooLarge:
+		return bodyTooLong
+	case integration.ResponseTooLarge:
+		return responseTooLong
+	}
+	return misconfigured
+}
+
+// refuse answers in the backend's stead.
+func (e *Edge) refuse(w *recorder, q *request, r *http.Request, v verdict) {
+	a := &answers[v]
+	header := w.Header()
+	header["Content-Type"] = []string{"application/json"}
+	if a.errorType != "" {
+		header["x-amzn-ErrorType"] = []string{a.errorType}
+	}
+	decision := ""
+	if v < firstFault {
+		decision = newDecisionID()
+		if e.cfg.Headers {
+			header["x-postern-decision"] = []string{decision}
+		}
+	}
+	body := a.body
+	if body == "" {
+		body = q.message(r, v)
+	}
+	header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(a.status)
+	w.Write([]byte(body)) // the client may be gone; there is nobody else to tell
+	e.logRefusal(r.Context(), q, r, v, decision)
+}
+
+// message is the body of an answer that depends on the request.
+func (q *request) message(r *http.Request, v verdict) string {
+	switch v {
+	case badAuthorization:
+		return `{"message":` + quote(notKeyValue(r.Header.Get("Authorization"))) + `}`
+	case missingParameters:
+		return `{"message": ` + quote("Missing required request parameters: ["+strings.Join(q.missing, ", ")+"]") + `}`
+	}
+	b := []byte("User: anonymous is not authorized to perform: execute-api:Invoke on resource: ")
+	b = q.appendARN(b)
+	if q.in.classic {
+		b = append(b, suffixes[v].classic...)
+	} else {
+		b = append(b, suffixes[v].detailed...)
+	}
+	return `{"Message":` + quote(string(b)) + `}`
+}
+
+// notKeyValue is AWS's complaint about an Authorization header that is no
+// signature: it names the first part that should have been key=value.
+func notKeyValue(value string) string {
+	part := value
+	if _, after, ok := strings.Cut(value, " "); ok {
+		part = strings.TrimSpace(after)
+	}
+	part, _, _ = strings.Cut(part, ",")
+	return "'" + part + "' not a valid key=value pair (missing equal-sign) in Authorization header: '" + value + "'."
+}
+
+// quote writes a JSON string; unlike encoding/json's default it leaves <, > and
+// & as they are.
+func quote(s string) string {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if enc.Encode(s) != nil {
+		return `""` // strings always encode
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// logRefusal writes what an operator needs to explain a refusal. Failures of an
+// integration are for the person who configured it, so they are a level higher.
+func (e *Edge) logRefusal(ctx context.Context, q *request, r *http.Request, v verdict, decision string) {
+	level := slog.LevelDebug
+	if v == misconfigured || v == authorizerBroken {
+		level = slog.LevelInfo
+	}
+	if !e.log.Enabled(ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("result", answers[v].result),
+		slog.String("why", reasons[v]),
+		slog.String("request_id", q.requestID),
+		slog.String("decision", decision),
+		slog.Int("statement", q.statement),
+		slog.String("host", r.Host),
+		slog.String("method", r.Method),
+	}
+	if q.in != nil {
+		attrs = append(attrs, slog.Uint64("version", q.in.Index()))
+	}
+	if a := q.arrival; a != nil {
+		attrs = append(attrs, slog.String("endpoint", a.Endpoint), slog.String("vpc", a.VPC), slog.String("source", a.Source.String()))
+	}
+	if q.api != nil {
+		attrs = append(attrs, slog.String("api_id", q.api.ID), slog.String("path", q.path))
+	}
+	if q.reason != "" {
+		attrs = append(attrs, slog.String("reason", q.reason))
+	}
+	e.log.LogAttrs(ctx, level, "request refused", attrs...)
+}
+
+// recorder remembers the status of an answer and whether it has begun.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	wrote  bool
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if !w.wrote {
+		w.status, w.wrote = status, true
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(p []byte) (int, error) {
+	w.wrote = true
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap serves http.ResponseController.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
