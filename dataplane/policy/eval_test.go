@@ -135,6 +135,20 @@ func TestEvalAllocatesNothing(t *testing.T) {
 	}
 }
 
+// TestNothingAllocates: whatever the policy, whatever the caller sends.
+func TestNothingAllocates(t *testing.T) {
+	for seed := range uint64(800) {
+		g := newGenerator(seed)
+		doc := g.document()
+		prog := compile(t, string(doc))
+		a := g.ask()
+		r := a.request(t)
+		if n := testing.AllocsPerRun(3, func() { prog.Eval(r) }); n != 0 {
+			t.Fatalf("seed %d: %v allocations\n%s\n%+v", seed, n, doc, a)
+		}
+	}
+}
+
 // TestRequestAllocatesNothing: what an edge does for each request.
 func TestRequestAllocatesNothing(t *testing.T) {
 	prog := compile(t, sourceEndpoint)

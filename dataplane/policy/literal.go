@@ -220,22 +220,6 @@ func parseCIDR(s string) (netip.Prefix, bool) {
 	return p.Masked(), true
 }
 
-// parseAddr reads an address without zone and unmaps it. Text that can't be an
-// address is turned away first, since netip allocates for its error.
-func parseAddr(s string) (netip.Addr, bool) {
-	if len(s) < 2 || len(s) > 45 {
-		return netip.Addr{}, false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') && (c < 'A' || c > 'F') && c != '.' && c != ':' {
-			return netip.Addr{}, false
-		}
-	}
-	a, err := netip.ParseAddr(s)
-	return a.Unmap(), err == nil
-}
-
 // parseBool reads true or false in any case: 1 and 0, or -1 for anything else.
 func parseBool(s string) int {
 	switch {
