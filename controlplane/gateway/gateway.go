@@ -25,7 +25,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -184,14 +183,9 @@ func (g *Gateway) serveCA(w http.ResponseWriter, r *http.Request) {
 
 // serveAWS reads a request of an AWS client and hands it to its service.
 func (g *Gateway) serveAWS(w http.ResponseWriter, r *http.Request) {
-	start := time.Now()
 	query, badQuery := url.ParseQuery(r.URL.RawQuery)
 	c, bad := newCall(r, query)
 	setExact(w.Header(), "x-amzn-RequestId", c.requestID)
-	defer func() {
-		g.logger.DebugContext(r.Context(), "answered", "request_id", c.requestID, "service", c.service, "account", c.account,
-			"region", c.region, "method", r.Method, "path", r.URL.Path, "duration", time.Since(start))
-	}()
 
 	protocol := g.protocol(c, r, query)
 	if bad == nil {
@@ -211,9 +205,10 @@ func (g *Gateway) serveAWS(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	values := query
-	if c.service == "ec2" || c.service == "sts" || (c.service == "" && r.URL.Path == "/") {
-		if form := parseForm(r, data); form != nil {
-			values = merge(query, form)
+	if c.service == "ec2" || c.service == "sts" || (c.service == "" && r.URL.Path == "/" && isForm(r)) {
+		if values, bad = addForm(query, r, data); bad != nil {
+			g.fail(w, r, c, protocol, bad)
+			return
 		}
 	}
 	g.dispatch(w, r, c, protocol, values, data)
@@ -309,29 +304,20 @@ func isForm(r *http.Request) bool {
 	return r.Method == http.MethodPost && strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded")
 }
 
-// parseForm returns the parameters in the body of a query request, or nil: a
-// body that does not parse leaves the request without an action.
-func parseForm(r *http.Request, data []byte) url.Values {
+// addForm joins the parameters in the body of a query request to those of its
+// query. One that is in both has two values, which the codec refuses.
+func addForm(query url.Values, r *http.Request, data []byte) (url.Values, *apierr.Error) {
 	if r.Method != http.MethodPost || len(data) == 0 {
-		return nil
+		return query, nil
 	}
-	values, err := url.ParseQuery(string(data))
+	form, err := url.ParseQuery(string(data))
 	if err != nil {
-		return nil
-	}
-	return values
-}
-
-// merge joins the parameters of query and body; one that is in both has two
-// values, which the codec refuses.
-func merge(query, form url.Values) url.Values {
-	if len(query) == 0 {
-		return form
+		return nil, apierr.New(apierr.KindInvalid, "MalformedQueryString", "The parameters of the request are malformed: %v", err)
 	}
 	for name, values := range query {
 		form[name] = append(form[name], values...)
 	}
-	return form
+	return form, nil
 }
 
 // reset wipes all state. It is there under AuthNone only, which is the only

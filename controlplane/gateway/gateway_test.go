@@ -216,6 +216,8 @@ func TestRefused(t *testing.T) {
 		{"path that is not UTF-8", "GET", "/restapis/%ff", "", nil, 400, "malformed"},
 		{"query that is not UTF-8", "GET", "/restapis?position=%ff", "", nil, 400, "malformed"},
 		{"body too large", "POST", "/restapis", strings.Repeat(" ", maxBody+1), nil, 413, "Request size exceeded"},
+		{"body of very many values", "POST", "/restapis", "[" + strings.Repeat("0,", maxValues) + "0]", nil, 413, "values"},
+		{"form of very many parameters", "POST", "/", "Action=DescribeVpcs" + strings.Repeat("&X=", 20_000), []string{"Content-Type", formType}, 400, "<Code>MalformedQueryString</Code>"},
 		{"form too large", "POST", "/", "Action=DescribeVpcs&X=" + strings.Repeat("x", maxForm), []string{"Content-Type", formType}, 413, "<Code>RequestEntityTooLarge</Code>"},
 		{"line too long", "GET", "/restapis?position=" + strings.Repeat("x", maxTarget), "", nil, 413, "The request line is longer"},
 		{"reset by GET", "GET", "/_postern/reset", "", nil, 403, "Unable to determine"},

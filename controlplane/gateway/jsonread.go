@@ -23,6 +23,9 @@ func readJSON(data []byte, into protoreflect.Message) *apierr.Error {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil
 	}
+	if values := countValues(data); values > maxValues {
+		return apierr.New(apierr.KindTooLarge, "", "The request body has more than %d values", maxValues)
+	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
 	var value any
@@ -39,6 +42,27 @@ func readJSON(data []byte, into protoreflect.Message) *apierr.Error {
 		return serialization("Could not parse the request body as JSON: %v", err)
 	}
 	return readStructure(into, value)
+}
+
+// maxValues bounds what a body becomes in memory: a parsed value takes many
+// times the two bytes it may have been sent as. AWS's own limits on lists and
+// maps are far below.
+const maxValues = 200_000
+
+// countValues returns about the number of values in a JSON text.
+func countValues(data []byte) int {
+	n, quoted := 1, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == ',' || c == '[' || c == '{'):
+			n++
+		}
+	}
+	return n
 }
 
 func serialization(format string, args ...any) *apierr.Error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc/metadata"
@@ -86,6 +87,10 @@ func (s *restService) serve(w http.ResponseWriter, r *http.Request, c *call, dat
 		s.g.fail(w, r, c, s.protocol, lacking(name))
 		return
 	}
+	if !routable(r.URL.EscapedPath()) {
+		s.g.fail(w, r, c, s.protocol, s.notThere(r))
+		return
+	}
 	inner := r.WithContext(withCall(r.Context(), c))
 	// grpc-gateway looks at no header of the client: not at its types, time-outs,
 	// forwarding or trailers.
@@ -94,6 +99,16 @@ func (s *restService) serve(w http.ResponseWriter, r *http.Request, c *call, dat
 	b := &buffered{header: w.Header(), status: http.StatusOK}
 	s.mux.ServeHTTP(b, inner)
 	write(w, b.status, contentType(s.protocol), b.body.Bytes())
+}
+
+// routable refuses paths that grpc-gateway would read as another path: it takes
+// an encoded slash for a separator, which is right only in the ARN of a tags
+// request, and an empty segment for a parameter.
+func routable(path string) bool {
+	if strings.HasPrefix(path, "/tags/") {
+		return true
+	}
+	return !strings.Contains(strings.ToLower(path), "%2f") && !strings.Contains(path, "//") && !strings.HasSuffix(path, "/")
 }
 
 func contentType(protocol *awsv1.Protocol) string {
@@ -148,11 +163,14 @@ func (s *restService) failed(ctx context.Context, _ *runtime.ServeMux, _ runtime
 
 // unrouted answers a request line that no RPC has.
 func (s *restService) unrouted(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, _ int) {
-	e := s.unknown
+	s.g.fail(w, r, callOf(r.Context()), s.protocol, s.notThere(r))
+}
+
+func (s *restService) notThere(r *http.Request) *apierr.Error {
 	if name := s.missing.lookup(r); name != "" {
-		e = lacking(name)
+		return lacking(name)
 	}
-	s.g.fail(w, r, callOf(r.Context()), s.protocol, e)
+	return s.unknown
 }
 
 // body is a request's body, and what was found wrong with it.

@@ -300,6 +300,9 @@ func TestRESTOperationsThatAreNotThere(t *testing.T) {
 		{"DELETE", "/restapis", 403, "Unable to determine"},
 		{"GET", "/", 403, "Unable to determine"},
 		{"GET", "//restapis", 403, "Unable to determine"},
+		{"GET", "/restapis/", 403, "Unable to determine"},
+		{"GET", "/restapis/abc%2fresources", 403, "Unable to determine"},
+		{"GET", "/restapis//resources", 403, "Unable to determine"},
 		{"GET", "/restapis/abc/../def", 403, "Unable to determine"},
 	}
 	for _, tt := range tests {
