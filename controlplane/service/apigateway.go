@@ -32,6 +32,35 @@ const (
 	idLength     = 6
 )
 
+// metaIdempotency names a create: repeated with the same name it answers what
+// it answered first, and does nothing (AWS's REST API has no such member).
+const metaIdempotency = "idempotency_key"
+
+// create commits a create and returns what build made last.
+func create[T any, M interface {
+	*T
+	proto.Message
+}](ctx context.Context, cfg Config, operation string, req proto.Message, build func(v *state.View) (*statev1.Txn, M, error)) (M, error) {
+	token := createToken(caller(ctx), operation, incoming(ctx, metaIdempotency), req)
+	var made M
+	_, err := update(ctx, cfg, func(v *state.View) (txn *statev1.Txn, err error) {
+		first := M(new(T))
+		if known, err := token.answered(cfg, v, first); known || err != nil {
+			made = first
+			return nil, err
+		}
+		if txn, made, err = build(v); err != nil {
+			return nil, err
+		}
+		token.remember(cfg, v, txn, made)
+		return txn, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return made, nil
+}
+
 // apiChildren are the types of records that belong to an API.
 var apiChildren = []statev1.Type{
 	statev1.Type_TYPE_RESOURCE, statev1.Type_TYPE_DEPLOYMENT, statev1.Type_TYPE_STAGE,

@@ -20,28 +20,29 @@ func errNoDeployment() error { return apierr.NotFound("Invalid Deployment identi
 
 func (s *apiGateway) CreateDeployment(ctx context.Context, req *apigatewayv1.CreateDeploymentRequest) (*apigatewayv1.Deployment, error) {
 	who := caller(ctx)
-	var made *statev1.Deployment
-	_, err := update(ctx, s.cfg, func(v *state.View) (*statev1.Txn, error) {
+	var content *statev1.Deployment
+	made, err := create(ctx, s.cfg, "CreateDeployment", req, func(v *state.View) (*statev1.Txn, *apigatewayv1.Deployment, error) {
 		a, err := findAPI(v, who, req.GetRestApiId())
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if err := checkCanaryDeployment(a, req); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if made, err = freeze(a); err != nil {
-			return nil, err
+		if content, err = freeze(a); err != nil {
+			return nil, nil, err
 		}
-		made.Deployment = &apigatewayv1.Deployment{
+		made := &apigatewayv1.Deployment{
 			Id:          new(s.unusedID(a, statev1.Type_TYPE_DEPLOYMENT)),
 			Description: given(req.Description),
 			CreatedDate: epoch(s.cfg.Now()),
 		}
-		txn := a.change(deploymentRecord(who, a.GetId(), made))
+		content.Deployment = made
+		txn := a.change(deploymentRecord(who, a.GetId(), content))
 		if req.GetStageName() != "" {
-			stage, err := s.deployTo(a, req, made.Deployment.GetId())
+			stage, err := s.deployTo(a, req, made.GetId())
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			txn.Puts = append(txn.Puts, stageRecord(who, a.GetId(), stage))
 		}
@@ -49,15 +50,15 @@ func (s *apiGateway) CreateDeployment(ctx context.Context, req *apigatewayv1.Cre
 			txn.Guards = append(txn.Guards, guard(kicked))
 			txn.Puts = append(txn.Puts, kicked)
 		}
-		return txn, nil
+		return txn, made, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range unrenderable(made.Resources) {
+	for _, w := range unrenderable(content.GetResources()) {
 		warn(ctx, "%s", w)
 	}
-	return made.Deployment, nil
+	return made, nil
 }
 
 // checkCanaryDeployment: a canary release goes to a stage that exists.

@@ -49,30 +49,29 @@ func (s *apiGateway) defaultModels() []*apigatewayv1.Model {
 
 func (s *apiGateway) CreateModel(ctx context.Context, req *apigatewayv1.CreateModelRequest) (*apigatewayv1.Model, error) {
 	who := caller(ctx)
-	var made *apigatewayv1.Model
-	_, err := update(ctx, s.cfg, func(v *state.View) (*statev1.Txn, error) {
+	made, err := create(ctx, s.cfg, "CreateModel", req, func(v *state.View) (*statev1.Txn, *apigatewayv1.Model, error) {
 		a, err := findAPI(v, who, req.GetRestApiId())
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		switch {
 		case req.GetName() == "":
-			return nil, apierr.BadRequest("Model name must be non-empty")
+			return nil, nil, apierr.BadRequest("Model name must be non-empty")
 		case strings.Contains(req.GetName(), "/"):
-			return nil, apierr.BadRequest("Model name must be alphanumeric: %s", req.GetName())
+			return nil, nil, apierr.BadRequest("Model name must be alphanumeric: %s", req.GetName())
 		case a.child(statev1.Type_TYPE_MODEL, req.GetName()) != nil:
-			return nil, apierr.Conflict("Model name already exists for this REST API")
+			return nil, nil, apierr.Conflict("Model name already exists for this REST API")
 		case req.GetSchema() == "":
-			return nil, errNoSchema()
+			return nil, nil, errNoSchema()
 		}
-		made = &apigatewayv1.Model{
+		made := &apigatewayv1.Model{
 			Id:          new(s.cfg.alphanumeric(idLength)),
 			Name:        req.Name,
 			Description: given(req.Description),
 			Schema:      req.Schema,
 			ContentType: req.ContentType,
 		}
-		return a.change(modelRecord(who, a.GetId(), made)), nil
+		return a.change(modelRecord(who, a.GetId(), made)), made, nil
 	})
 	if err != nil {
 		return nil, err

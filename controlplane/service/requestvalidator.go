@@ -17,22 +17,21 @@ func errBlankValidator() error { return apierr.BadRequest("Request Validator nam
 
 func (s *apiGateway) CreateRequestValidator(ctx context.Context, req *apigatewayv1.CreateRequestValidatorRequest) (*apigatewayv1.RequestValidator, error) {
 	who := caller(ctx)
-	var made *apigatewayv1.RequestValidator
-	_, err := update(ctx, s.cfg, func(v *state.View) (*statev1.Txn, error) {
+	made, err := create(ctx, s.cfg, "CreateRequestValidator", req, func(v *state.View) (*statev1.Txn, *apigatewayv1.RequestValidator, error) {
 		a, err := findAPIElse(v, who, req.GetRestApiId(), apierr.BadRequest("Invalid REST API identifier specified"))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if req.GetName() == "" {
-			return nil, errBlankValidator()
+			return nil, nil, errBlankValidator()
 		}
-		made = &apigatewayv1.RequestValidator{
+		made := &apigatewayv1.RequestValidator{
 			Id:                        new(s.unusedID(a, statev1.Type_TYPE_REQUEST_VALIDATOR)),
 			Name:                      req.Name,
 			ValidateRequestBody:       new(req.GetValidateRequestBody()),
 			ValidateRequestParameters: new(req.GetValidateRequestParameters()),
 		}
-		return a.change(validatorRecord(who, a.GetId(), made)), nil
+		return a.change(validatorRecord(who, a.GetId(), made)), made, nil
 	})
 	if err != nil {
 		return nil, err

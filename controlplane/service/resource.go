@@ -127,27 +127,26 @@ func (t *resourceTree) records() []*statev1.Record {
 
 func (s *apiGateway) CreateResource(ctx context.Context, req *apigatewayv1.CreateResourceRequest) (*apigatewayv1.Resource, error) {
 	who := caller(ctx)
-	var made *apigatewayv1.Resource
-	_, err := update(ctx, s.cfg, func(v *state.View) (*statev1.Txn, error) {
+	made, err := create(ctx, s.cfg, "CreateResource", req, func(v *state.View) (*statev1.Txn, *apigatewayv1.Resource, error) {
 		a, err := findAPI(v, who, req.GetRestApiId())
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		t := a.tree()
 		if t.byID[req.GetParentId()] == nil {
-			return nil, errNoResource()
+			return nil, nil, errNoResource()
 		}
 		if err := t.checkPlace(req.GetParentId(), req.GetPathPart(), ""); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if len(t.byID) >= maxResources {
-			return nil, apierr.Limit("Maximum number of resources for this API has been reached. Please contact AWS if you need additional resources.")
+			return nil, nil, apierr.Limit("Maximum number of resources for this API has been reached. Please contact AWS if you need additional resources.")
 		}
 		id := s.unusedID(a, statev1.Type_TYPE_RESOURCE)
-		made = &apigatewayv1.Resource{Id: new(id), ParentId: new(req.GetParentId()), PathPart: new(req.GetPathPart())}
+		made := &apigatewayv1.Resource{Id: new(id), ParentId: new(req.GetParentId()), PathPart: new(req.GetPathPart())}
 		t.byID[id], t.changed[id] = made, true
 		t.repath(id)
-		return a.change(t.records()...), nil
+		return a.change(t.records()...), made, nil
 	})
 	if err != nil {
 		return nil, err

@@ -33,36 +33,32 @@ const (
 
 func (s *apiGateway) CreateRestApi(ctx context.Context, req *apigatewayv1.CreateRestApiRequest) (*apigatewayv1.RestApi, error) {
 	who := caller(ctx)
-	var (
-		made     *apigatewayv1.RestApi
-		warnings []string
-	)
-	_, err := update(ctx, s.cfg, func(v *state.View) (*statev1.Txn, error) {
+	var warnings []string
+	made, err := create(ctx, s.cfg, "CreateRestApi", req, func(v *state.View) (*statev1.Txn, *apigatewayv1.RestApi, error) {
 		id := s.unusedAPIID(v, who.Region)
 		a, err := newRestAPI(req, id)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if err := checkAssociations(v, who.Region, a, nil); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if req.GetPolicy() != "" {
 			if warnings, err = setPolicy(a, req.GetPolicy(), who); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		if err := checkTags(a.Tags.GetEntries()); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		a.CreatedDate = epoch(s.cfg.Now())
-		made = a
 
 		key := who.key(statev1.Type_TYPE_REST_API, id)
 		txn := &statev1.Txn{Guards: append([]*statev1.Guard{absent(key)}, associationGuards(v, nil, a, who.Region)...)}
 		if req.GetCloneFrom() != "" {
 			source, err := findAPI(v, who, req.GetCloneFrom())
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			txn.Guards = append(txn.Guards, guard(source.record))
 			s.clone(source, a, who, txn)
@@ -78,7 +74,7 @@ func (s *apiGateway) CreateRestApi(ctx context.Context, req *apigatewayv1.Create
 		if change := apiDNS(s.cfg, v, nil, a, key); change != nil {
 			txn.Puts = append(txn.Puts, change)
 		}
-		return txn, nil
+		return txn, a, nil
 	})
 	for _, w := range warnings {
 		warn(ctx, "%s", w)

@@ -31,25 +31,25 @@ func errNoStage() error { return apierr.NotFound("Invalid stage identifier speci
 
 func (s *apiGateway) CreateStage(ctx context.Context, req *apigatewayv1.CreateStageRequest) (*apigatewayv1.Stage, error) {
 	who := caller(ctx)
-	var made *apigatewayv1.Stage
-	_, err := update(ctx, s.cfg, func(v *state.View) (*statev1.Txn, error) {
+	made, err := create(ctx, s.cfg, "CreateStage", req, func(v *state.View) (*statev1.Txn, *apigatewayv1.Stage, error) {
 		a, err := findAPI(v, who, req.GetRestApiId())
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if a.child(statev1.Type_TYPE_STAGE, req.GetStageName()) != nil {
-			return nil, apierr.Conflict("Stage already exists")
+			return nil, nil, apierr.Conflict("Stage already exists")
 		}
 		if a.child(statev1.Type_TYPE_DEPLOYMENT, req.GetDeploymentId()) == nil {
-			return nil, errUnknownDeployment()
+			return nil, nil, errUnknownDeployment()
 		}
 		if c := req.CanarySettings; c != nil && c.DeploymentId != nil && a.child(statev1.Type_TYPE_DEPLOYMENT, c.GetDeploymentId()) == nil {
-			return nil, errUnknownDeployment()
+			return nil, nil, errUnknownDeployment()
 		}
-		if made, err = s.newStage(a, req); err != nil {
-			return nil, err
+		made, err := s.newStage(a, req)
+		if err != nil {
+			return nil, nil, err
 		}
-		return a.change(stageRecord(who, a.GetId(), made)), nil
+		return a.change(stageRecord(who, a.GetId(), made)), made, nil
 	})
 	if err != nil {
 		return nil, err
