@@ -56,8 +56,8 @@ type Config struct {
 	HeartbeatTimeout time.Duration
 	ElectionTimeout  time.Duration
 	LeaseTimeout     time.Duration
-	// CommitTimeout is how soon followers learn of the last commit when no
-	// other follows; an idle leader sends that often. Default 5 ms.
+	// CommitTimeout is how often an idle leader tells its followers what is
+	// committed, in case what tellFollowers sent got lost. Default 50 ms.
 	CommitTimeout time.Duration
 	// DiskTimeout is how long a leader's disk may take for one write of the log
 	// before the others elect another. Default 1.8 election timeouts.
@@ -106,7 +106,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, 500*time.Millisecond)
 	c.ElectionTimeout = max(cmp.Or(c.ElectionTimeout, 500*time.Millisecond), c.HeartbeatTimeout)
 	c.LeaseTimeout = min(cmp.Or(c.LeaseTimeout, c.HeartbeatTimeout/2), c.HeartbeatTimeout)
-	c.CommitTimeout = cmp.Or(c.CommitTimeout, 5*time.Millisecond)
+	c.CommitTimeout = cmp.Or(c.CommitTimeout, 50*time.Millisecond)
 	c.DiskTimeout = cmp.Or(c.DiskTimeout, c.ElectionTimeout*9/5)
 	c.ReadTimeout = cmp.Or(c.ReadTimeout, 5*time.Second)
 	c.SnapshotInterval = cmp.Or(c.SnapshotInterval, 30*time.Second)

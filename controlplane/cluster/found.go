@@ -174,9 +174,7 @@ func (n *Node) hasten(ctx context.Context, r *raft.Raft, t *transport) {
 		return
 	}
 	self := raft.ServerID(n.cfg.ID)
-	request := &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{
-		ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(n.cfg.ID), Addr: []byte(n.cfg.Address),
-	}}
+	request := &raft.TimeoutNowRequest{RPCHeader: n.header()}
 	if err := t.TimeoutNow(self, raft.ServerAddress(n.cfg.Address), request, &raft.TimeoutNowResponse{}); err != nil {
 		n.cfg.Logger.Debug("the first election has to wait for its timeout", "error", err)
 	}

@@ -27,7 +27,7 @@ import (
 
 // lab is a cluster on loopback TCP. An address, once given to an id, stays.
 type lab struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	tune func(*cluster.Config)
 
@@ -48,7 +48,7 @@ type labNode struct {
 	server   *grpc.Server
 }
 
-func newLab(t *testing.T, tune func(*cluster.Config)) *lab {
+func newLab(t testing.TB, tune func(*cluster.Config)) *lab {
 	t.Helper()
 	l := &lab{
 		t: t, dir: t.TempDir(), tune: tune,
@@ -231,7 +231,7 @@ func (l *lab) stop(id string) {
 }
 
 // eventually waits for a condition; it is the only way that tests wait.
-func eventually(t *testing.T, what string, condition func() bool) {
+func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for !condition() {
@@ -273,7 +273,7 @@ func (l *lab) ready() {
 	})
 }
 
-func ctx(t *testing.T) context.Context {
+func ctx(t testing.TB) context.Context {
 	t.Helper()
 	c, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	t.Cleanup(cancel)
@@ -310,7 +310,7 @@ func (l *lab) write(id, value string) state.Result {
 	return result
 }
 
-func metric(t *testing.T, n *labNode, name string) float64 {
+func metric(t testing.TB, n *labNode, name string) float64 {
 	t.Helper()
 	families, err := n.registry.Gather()
 	if err != nil {

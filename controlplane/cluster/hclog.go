@@ -32,7 +32,14 @@ func lower(level hclog.Level) slog.Level {
 	}
 }
 
+// expected are raft's warnings about what tellFollowers provokes: a follower
+// that is told of a commit before it has the entry.
+const expected = "failed to get previous log"
+
 func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
+	if msg == expected {
+		level = hclog.Info
+	}
 	ctx := context.Background()
 	if level < hclog.Info || !l.out.Enabled(ctx, lower(level)) {
 		return

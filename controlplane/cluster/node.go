@@ -18,12 +18,14 @@ import (
 type Node struct {
 	cfg      Config
 	store    *state.Store
+	fsm      *fsm.FSM
 	gate     *gate
 	identity *identityFile
 	metrics  *metrics
 
 	proposals *queue
 	reads     *rounds
+	committed chan struct{} // capacity 1: an entry was, and none follows yet
 
 	raft        atomic.Pointer[raft.Raft] // nil before Run
 	transport   atomic.Pointer[transport]
@@ -62,8 +64,10 @@ func New(cfg Config) (*Node, error) {
 		identity:  id,
 		proposals: newQueue(),
 		reads:     newRounds(),
+		committed: make(chan struct{}, 1),
 		stopped:   make(chan struct{}),
 	}
+	n.fsm = fsm.New(n.store, n.committedMembers)
 	n.leadership.Store(&leadership{changed: make(chan struct{})})
 	if n.metrics, err = newMetrics(cfg.Registerer, n); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
@@ -116,7 +120,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return errors.Join(fmt.Errorf("cache the log: %w", err), t.Close())
 	}
-	r, err := raft.NewRaft(rc, fsm.New(n.store, n.committedMembers), cached, log, snapshots, t)
+	r, err := raft.NewRaft(rc, n.fsm, cached, log, snapshots, t)
 	if err != nil {
 		return errors.Join(fmt.Errorf("start raft: %w", err), t.Close())
 	}
@@ -143,6 +147,7 @@ func (n *Node) serve(ctx context.Context, r *raft.Raft, t *transport, log *watch
 	group.Go(func() { n.serveReads(inner, r, t) })
 	group.Go(func() { n.propose(inner, r, entries) })
 	group.Go(func() { n.answer(entries, down) })
+	group.Go(func() { n.tellFollowers(inner, r, t) })
 	group.Go(func() { n.catchUp(inner) })
 	group.Go(func() { n.introduce(inner, r) })
 	if founded && n.cfg.Bootstrap[0].ID == n.cfg.ID {

@@ -297,3 +297,59 @@ func TestStoppedNode(t *testing.T) {
 		t.Errorf("its last View has %q", got)
 	}
 }
+
+// Followers learn of a commit at once, not when raft next has something to say.
+func TestFollowersAreTold(t *testing.T) {
+	l := newLab(t, func(c *cluster.Config) { c.CommitTimeout = time.Minute })
+	l.start("n1", "n2", "n3")
+	l.ready()
+	for i := range 5 {
+		began := time.Now()
+		result := l.write("a", fmt.Sprint(i))
+		for id, n := range l.nodes {
+			if _, err := n.WaitIndex(ctx(t), result.Index); err != nil {
+				t.Fatal(id, err)
+			}
+		}
+		t.Logf("on all nodes after %v", time.Since(began))
+	}
+}
+
+func TestConfiguration(t *testing.T) {
+	for name, cfg := range map[string]cluster.Config{
+		"nothing":                     {},
+		"not among the founders":      {ID: "n1", Dir: t.TempDir(), Address: "a", Stream: &stream{}, Bootstrap: []cluster.Server{{ID: "n2"}}},
+		"another address":             {ID: "n1", Dir: t.TempDir(), Address: "a", Stream: &stream{}, Bootstrap: []cluster.Server{{ID: "n1", Address: "b"}}},
+		"a heartbeat below any sense": {ID: "n1", Dir: t.TempDir(), Address: "a", Stream: &stream{}, HeartbeatTimeout: time.Microsecond},
+	} {
+		if _, err := cluster.New(cfg); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func BenchmarkPropose(b *testing.B) {
+	for _, writers := range []int{1, 64, 256} {
+		b.Run(fmt.Sprint(writers, "writers"), func(b *testing.B) {
+			l := newLab(b, func(c *cluster.Config) { c.HeartbeatTimeout, c.ElectionTimeout, c.LeaseTimeout = 0, 0, 0 })
+			l.start("n1", "n2", "n3")
+			l.ready()
+			leader := l.nodes[l.leader()]
+			before := metric(b, leader, "postern_cluster_log_syncs_total")
+			b.ResetTimer()
+			var group sync.WaitGroup
+			for w := range writers {
+				group.Go(func() {
+					for i := w; i < b.N; i += writers {
+						if _, err := leader.Propose(context.Background(), put(fmt.Sprint("w", w), "x")); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			group.Wait()
+			b.ReportMetric((metric(b, leader, "postern_cluster_log_syncs_total")-before)/float64(b.N), "fsyncs/op")
+		})
+	}
+}

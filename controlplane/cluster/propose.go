@@ -97,6 +97,12 @@ func (q *queue) take() []*proposal {
 	return batch
 }
 
+func (q *queue) empty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.items) == 0
+}
+
 // close takes what is left, and nothing is added afterwards.
 func (q *queue) close() []*proposal {
 	q.mu.Lock()
@@ -207,6 +213,9 @@ func (n *Node) answer(entries <-chan underWay, down <-chan struct{}) {
 				n.metrics.commit.Observe(time.Since(p.queued).Seconds())
 			}
 			p.answer <- a
+		}
+		if len(entries) == 0 && n.proposals.empty() {
+			signal(n.committed)
 		}
 	}
 }

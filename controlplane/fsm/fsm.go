@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 	"google.golang.org/protobuf/proto"
@@ -17,6 +18,12 @@ import (
 type FSM struct {
 	store         *state.Store
 	configuration func(index uint64, c raft.Configuration)
+	position      atomic.Pointer[Position]
+}
+
+// Position names an entry of the log.
+type Position struct {
+	Index, Term uint64
 }
 
 var (
@@ -38,7 +45,17 @@ func (f *FSM) Apply(log *raft.Log) any {
 	if err := proto.Unmarshal(log.Data, entry); err != nil {
 		panic(fmt.Sprintf("fsm: decode entry %d: %v", log.Index, err))
 	}
-	return f.store.Apply(log.Index, entry.GetTxns())
+	results := f.store.Apply(log.Index, entry.GetTxns())
+	f.position.Store(&Position{Index: log.Index, Term: log.Term})
+	return results
+}
+
+// Position returns the last entry applied; zero if none was since the start.
+func (f *FSM) Position() Position {
+	if p := f.position.Load(); p != nil {
+		return *p
+	}
+	return Position{}
 }
 
 // StoreConfiguration passes a committed membership on.

@@ -1,0 +1,138 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+
+	"github.com/posternhq/postern/controlplane/cluster"
+)
+
+// hungDisk is a log whose writes hang on command.
+type hungDisk struct {
+	cluster.LogStore
+	mu   sync.Mutex
+	hang chan struct{} // nil: the disk works
+}
+
+func (d *hungDisk) StoreLogs(logs []*raft.Log) error {
+	d.mu.Lock()
+	hang := d.hang
+	d.mu.Unlock()
+	if hang != nil {
+		<-hang
+	}
+	return d.LogStore.StoreLogs(logs)
+}
+
+func (d *hungDisk) setHung(hung bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case hung && d.hang == nil:
+		d.hang = make(chan struct{})
+	case !hung && d.hang != nil:
+		close(d.hang)
+		d.hang = nil
+	}
+}
+
+func TestHungDisk(t *testing.T) {
+	disks := map[string]*hungDisk{}
+	l := newLab(t, func(c *cluster.Config) {
+		id := c.ID
+		c.OpenLog = func(dir string) (cluster.LogStore, error) {
+			inner, err := raftboltdb.NewBoltStore(filepath.Join(dir, "raft.db"))
+			disks[id] = &hungDisk{LogStore: inner}
+			return disks[id], err
+		}
+	})
+	t.Cleanup(func() {
+		for _, d := range disks {
+			d.setHung(false)
+		}
+	})
+	l.start("n1")
+	l.ready()
+	for _, id := range []string{"n2", "n3"} {
+		l.add(id)
+		if err := l.nodes["n1"].AddPeer(ctx(t), id, l.raft[id], false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.ready()
+	l.write("a", "1")
+
+	old := l.leader()
+	disks[old].setHung(true)
+	hung := time.Now()
+	// The write that finds the disk hanging: its fate is open, and it says so.
+	short, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := l.nodes[old].Propose(short, put("b", "lost?")); !errors.Is(err, cluster.ErrUnknownOutcome) {
+		t.Errorf("write to a hung disk: %v", err)
+	}
+	next := l.leader(old)
+	t.Logf("another leader after %v", time.Since(hung))
+	if l.nodes[old].IsLeader() || l.nodes[old].Ready() == nil {
+		t.Error("the node with the hung disk still claims to lead or to be ready")
+	}
+	if id, _ := l.nodes[old].Leader(); id != "" {
+		t.Errorf("the node with the hung disk names %q as leader", id)
+	}
+	if _, err := l.nodes[next].Propose(ctx(t), put("a", "2")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.nodes[old].Propose(ctx(t), put("a", "3")); !errors.Is(err, cluster.ErrNotLeader) {
+		t.Errorf("the node with the hung disk proposes: %v", err)
+	}
+
+	disks[old].setHung(false)
+	l.ready()
+	if got := metric(t, l.nodes[old], "postern_cluster_disk_stalls_total"); got != 1 {
+		t.Errorf("%v stalls counted", got)
+	}
+	v, err := l.nodes[old].ReadView(ctx(t))
+	if err != nil || value(v, "a") != "2" {
+		t.Errorf("after the disk came back: %q, %v", value(v, "a"), err)
+	}
+}
+
+// A follower's disk is a minority's: nobody waits for it and nothing is cut.
+func TestHungDiskOfFollower(t *testing.T) {
+	disks := map[string]*hungDisk{}
+	l := newLab(t, func(c *cluster.Config) {
+		id := c.ID
+		c.OpenLog = func(dir string) (cluster.LogStore, error) {
+			inner, err := raftboltdb.NewBoltStore(filepath.Join(dir, "raft.db"))
+			disks[id] = &hungDisk{LogStore: inner}
+			return disks[id], err
+		}
+	})
+	l.start("n1")
+	l.ready()
+	for _, id := range []string{"n2", "n3"} {
+		l.add(id)
+		if err := l.nodes["n1"].AddPeer(ctx(t), id, l.raft[id], false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.ready()
+	disks["n3"].setHung(true)
+	defer disks["n3"].setHung(false)
+	term := l.leader()
+	for began := time.Now(); time.Since(began) < 500*time.Millisecond; {
+		if _, err := l.nodes["n1"].Propose(ctx(t), put("a", "1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l.leader() != term {
+		t.Error("a follower's disk cost the leader its place")
+	}
+}

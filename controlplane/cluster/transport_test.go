@@ -1,0 +1,113 @@
+package cluster
+
+import (
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+func TestConfirmed(t *testing.T) {
+	start := time.Now()
+	before, after := start.Add(-time.Nanosecond), start.Add(time.Nanosecond)
+	voters := func(ids ...raft.ServerID) (s []raft.Server) {
+		for _, id := range ids {
+			s = append(s, raft.Server{ID: id, Suffrage: raft.Voter})
+		}
+		return s
+	}
+	nonvoter := raft.Server{ID: "x", Suffrage: raft.Nonvoter}
+	tests := []struct {
+		name     string
+		contacts map[raft.ServerID]contact
+		servers  []raft.Server
+		want     bool
+	}{
+		{"alone", nil, voters("me"), true},
+		{"nobody answered", nil, voters("me", "b", "c"), false},
+		{"one of two others", map[raft.ServerID]contact{"b": {term: 2, sent: after}}, voters("me", "b", "c"), true},
+		{"an answer to what was sent before counts for nothing", map[raft.ServerID]contact{"b": {term: 2, sent: before}, "c": {term: 2, sent: start}}, voters("me", "b", "c"), false},
+		{"an answer of another term counts for nothing", map[raft.ServerID]contact{"b": {term: 1, sent: after}}, voters("me", "b", "c"), false},
+		{"a non-voter counts for nothing", map[raft.ServerID]contact{"x": {term: 2, sent: after}}, append(voters("me", "b", "c"), nonvoter), false},
+		{"one of four others", map[raft.ServerID]contact{"b": {term: 2, sent: after}}, voters("me", "b", "c", "d", "e"), false},
+		{"two of four others", map[raft.ServerID]contact{"b": {term: 2, sent: after}, "e": {term: 2, sent: after}}, voters("me", "b", "c", "d", "e"), true},
+		{"one of two", nil, voters("me", "b"), false},
+		{"a leader that is no voter", map[raft.ServerID]contact{"b": {term: 2, sent: after}}, voters("b", "c"), false},
+		{"no servers", nil, nil, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			tr := &transport{contacts: test.contacts}
+			if got := tr.confirmed("me", 2, start, test.servers); got != test.want {
+				t.Errorf("confirmed = %v", got)
+			}
+		})
+	}
+}
+
+type tcp struct{ net.Listener }
+
+func (tcp) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	return net.DialTimeout("tcp", string(to), timeout)
+}
+
+func TestGate(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGate(tcp{ln}, "n1:4781")
+	defer func() { _ = g.Close() }()
+	if g.Addr().String() != "n1:4781" {
+		t.Errorf("address %s", g.Addr())
+	}
+	to := raft.ServerAddress(ln.Addr().String())
+	accepted := make(chan net.Conn)
+	go func() {
+		for {
+			c, err := g.Accept()
+			if err != nil {
+				close(accepted)
+				return
+			}
+			accepted <- c
+		}
+	}()
+	out, err := g.Dial(to, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := <-accepted
+
+	g.close()
+	for _, c := range []net.Conn{in, out} {
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("a connection outlives the cut: %v", err)
+		}
+	}
+	if _, err := g.Dial(to, time.Second); !errors.Is(err, errGateShut) {
+		t.Errorf("dial through a shut gate: %v", err)
+	}
+	// From outside the listener still takes the connection, and drops it.
+	stranger, err := net.Dial("tcp", string(to))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stranger.Read(make([]byte, 1)); err == nil {
+		t.Error("a stranger is served while the gate is shut")
+	}
+
+	g.open()
+	out, err = g.Dial(to, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in = <-accepted
+	_ = out.Close()
+	_ = in.Close()
+	if len(g.conns) != 0 {
+		t.Errorf("%d closed connections are remembered", len(g.conns))
+	}
+}
