@@ -120,6 +120,7 @@ func (s *Server) Install(ctx context.Context, u Update) []Rejection {
 	s.metrics.index.Set(float64(s.tracker.index))
 	s.evaluate()
 	signal(s.wake)
+	s.cfg.Logger.Debug("dns snapshot installed", "index", u.Index, "changed", len(u.Changed), "removed", len(u.Removed), "under_way", len(s.tracker.underway))
 	return rejections
 }
 
@@ -147,6 +148,9 @@ func (s *Server) installChanges(in sortedUpdate, first bool, reject func(string,
 			continue
 		}
 		if old := s.changes[id]; old != nil {
+			if old.Same(c) {
+				continue // a full update after a reconnection brings everything again
+			}
 			edit.Remove(old)
 		}
 		edit.Put(c)

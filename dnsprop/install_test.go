@@ -1,12 +1,18 @@
 package dnsprop
 
 import (
+	"context"
+	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/posternhq/postern/dnsprop/propagation"
 	dnsv1 "github.com/posternhq/postern/proto/postern/dns/v1"
 )
 
@@ -85,4 +91,81 @@ func TestFullUpdateRemovesTheRest(t *testing.T) {
 		l.settings()
 		l.expect(ns(1), apiZone, "REFUSED")
 	})
+}
+
+// A stream that begins anew brings everything again; nothing happens by it.
+func TestFullUpdateOfTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, "aws")
+		l.vpc(8, nil)
+		done := l.set(aliasName, eni)
+		l.until(insync(t, done))
+		l.set(apiName, "127.0.0.1")
+		l.expect(inVPC(8, 1), aliasName, eni+" 60")
+		zones := l.srv.zones.Load().Find(apiZone)
+		timed := testutil.CollectAndCount(l.srv.metrics.programming)
+		u := Update{Index: l.index, Full: true}
+		for _, r := range l.sent {
+			u.Changed = append(u.Changed, r)
+		}
+		if r := l.srv.Install(t.Context(), u); r != nil {
+			t.Fatal(r)
+		}
+		if got := l.srv.zones.Load().Find(apiZone).Serial(0, 1<<62); got != zones.Serial(0, 1<<62) {
+			t.Errorf("serial went to %d", got)
+		}
+		if got := testutil.CollectAndCount(l.srv.metrics.programming); got != timed {
+			t.Error("a change was timed twice")
+		}
+		if n := len(l.srv.tracker.underway); n != 1 {
+			t.Errorf("%d changes under way", n)
+		}
+		time.Sleep(10 * time.Second)
+		l.expect(inVPC(8, 1), aliasName, eni+" 50") // from the cache it had
+	})
+}
+
+// Queries, updates and questions about versions at once: for the race detector.
+func TestEverythingAtOnce(t *testing.T) {
+	s := serving(t, nil)
+	_, public := s.Addresses()
+	packet, err := new(dns.Msg).SetQuestion(aliasName, dns.TypeA).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := s.resolverHandler(s.public)
+	ctx, stop := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for range 2 {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				h.Handle(packet, netip.MustParseAddr("127.0.0.1"), false)
+				s.Versions()
+			}
+		})
+	}
+	all.Go(func() {
+		c := &dns.Client{}
+		for ctx.Err() == nil {
+			if _, _, err := c.Exchange(new(dns.Msg).SetQuestion(aliasName, dns.TypeA), public); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	l := &lab{t: t, profile: "aws", index: 10, clock: propagation.ClockOf(nil)}
+	for i := range uint64(200) {
+		c := l.change(aliasName, eni)
+		v := &dnsv1.Vpc{Id: "vpc-9", LoopbackOctet: 79, Cidrs: []string{"10.9.0.0/16"}, EnableDnsSupport: i%2 == 0}
+		u := Update{Index: 10 + i, Changed: []Resource{resource("change/"+c.GetChange().GetId(), c), resource("vpc/vpc-9", v)}}
+		if i%5 == 0 {
+			u.Removed = []string{"vpc/vpc-7"}
+		}
+		if r := s.Install(t.Context(), u); r != nil {
+			t.Fatal(r)
+		}
+		l.index = 11 + i
+	}
+	stop()
+	all.Wait()
 }

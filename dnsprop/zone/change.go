@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -101,6 +102,15 @@ func (c *Change) ShownAt(authority int) int64 { return c.shown[authority] }
 
 // Insync is the instant at which the last authority shows the change.
 func (c *Change) Insync() int64 { return c.insync }
+
+// Same reports whether two changes say the same at the same instants.
+func (c *Change) Same(d *Change) bool {
+	return c.ID == d.ID && c.Index == d.Index && c.Committed == d.Committed && c.shown == d.shown &&
+		slices.EqualFunc(c.Records, d.Records, func(a, b Record) bool {
+			return a.Name == b.Name && a.Exists == b.Exists && a.RRset.TTL == b.RRset.TTL &&
+				slices.Equal(a.RRset.Addresses, b.RRset.Addresses)
+		})
+}
 
 // Version is one change's say about one name. The zero Version is older than
 // all: the name as it was before anybody spoke of it.

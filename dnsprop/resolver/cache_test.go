@@ -1,0 +1,85 @@
+package resolver
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"github.com/posternhq/postern/dnsprop/authority"
+	"github.com/posternhq/postern/dnsprop/zone"
+)
+
+func answer(exists bool, from, to int64) *entry {
+	a := authority.Answer{Answer: zone.Answer{Exists: exists}}
+	if exists {
+		a.RRset.Addresses = []netip.Addr{netip.MustParseAddr("10.0.0.1")}
+	}
+	return &entry{Answer: a, At: from, Expires: to}
+}
+
+func TestCacheForgetsTheLeastRecentlyUsed(t *testing.T) {
+	c := newCache(3)
+	for i := range 3 {
+		c.store(fmt.Sprintf("%d.", i), dns.TypeA, answer(true, 0, 100))
+	}
+	c.lookup("0.", dns.TypeA, 1)
+	c.store("3.", dns.TypeA, answer(true, 1, 100))
+	for i, want := range []bool{true, false, true, true} {
+		if got := c.lookup(fmt.Sprintf("%d.", i), dns.TypeA, 2) != nil; got != want {
+			t.Errorf("name %d: cached %v", i, got)
+		}
+	}
+	if len(c.names) != 3 || c.recent.Len() != 3 {
+		t.Errorf("%d names, %d in order", len(c.names), c.recent.Len())
+	}
+}
+
+func TestCacheByType(t *testing.T) {
+	c := newCache(10)
+	a, aaaa, none := answer(true, 0, 60), answer(true, 0, 900), answer(false, 5, 50)
+	c.store("a.", dns.TypeA, a)
+	c.store("a.", dns.TypeAAAA, aaaa)
+	for _, step := range []struct {
+		name  string
+		qname string
+		qtype uint16
+		at    int64
+		want  *entry
+	}{
+		{"its type", "a.", dns.TypeA, 59, a},
+		{"another type", "a.", dns.TypeAAAA, 59, aaaa},
+		{"a type not asked for", "a.", dns.TypeMX, 59, nil},
+		{"below an existing name", "b.a.", dns.TypeA, 59, nil},
+		{"expired", "a.", dns.TypeA, 60, nil},
+		{"the other lives on", "a.", dns.TypeAAAA, 60, aaaa},
+		{"until its own end", "a.", dns.TypeAAAA, 900, nil},
+	} {
+		if got := c.lookup(step.qname, step.qtype, step.at); got != step.want {
+			t.Errorf("%s: %v", step.name, got)
+		}
+	}
+	if len(c.names) != 0 {
+		t.Errorf("expired names stay: %v", c.names)
+	}
+	c.store("a.", dns.TypeA, answer(true, 0, 60))
+	c.store("a.", dns.TypeA, none)
+	for _, qtype := range []uint16{dns.TypeA, dns.TypeMX} {
+		for _, name := range []string{"a.", "b.a.", "c.b.a."} {
+			if got := c.lookup(name, qtype, 49); got != none {
+				t.Errorf("%s %d under NXDOMAIN: %v", name, qtype, got)
+			}
+		}
+	}
+	c.store("zero.", dns.TypeA, answer(true, 7, 7))
+	if c.names["zero."] != nil {
+		t.Error("what expires at once is kept")
+	}
+	for qtype := range uint16(100) {
+		c.store("many.", qtype, answer(true, 0, 100))
+	}
+	if got := len(c.names["many."].Value.(*cached).types); got != maxTypes {
+		t.Errorf("%d types of one name", got)
+	}
+}
