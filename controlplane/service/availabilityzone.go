@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	ec2v1 "github.com/posternhq/postern/proto/postern/ec2/v1"
 )
 
@@ -152,15 +150,15 @@ func (s *ec2Server) DescribeAvailabilityZones(ctx context.Context, req *ec2v1.De
 			continue
 		}
 		shown := &ec2v1.AvailabilityZone{
-			ZoneState:          proto.String("available"),
-			OptInStatus:        proto.String(optInStatus(c.Region)),
-			RegionName:         proto.String(c.Region),
-			ZoneName:           proto.String(z.name),
-			ZoneId:             proto.String(z.id),
-			GroupName:          proto.String(c.Region + "-zg-1"),
-			GroupLongName:      proto.String(longName + " 1"),
-			NetworkBorderGroup: proto.String(c.Region),
-			ZoneType:           proto.String("availability-zone"),
+			ZoneState:          new("available"),
+			OptInStatus:        new(optInStatus(c.Region)),
+			RegionName:         new(c.Region),
+			ZoneName:           new(z.name),
+			ZoneId:             new(z.id),
+			GroupName:          new(c.Region + "-zg-1"),
+			GroupLongName:      new(longName + " 1"),
+			NetworkBorderGroup: new(c.Region),
+			ZoneType:           new("availability-zone"),
 		}
 		if match(shown) {
 			answer.AvailabilityZones = append(answer.AvailabilityZones, shown)
@@ -204,9 +202,9 @@ func (s *ec2Server) DescribeRegions(ctx context.Context, req *ec2v1.DescribeRegi
 			continue
 		}
 		shown := &ec2v1.Region{
-			RegionName:     proto.String(name),
-			RegionEndpoint: proto.String("ec2." + name + ".amazonaws.com"),
-			OptInStatus:    proto.String(optInStatus(name)),
+			RegionName:     new(name),
+			RegionEndpoint: new("ec2." + name + ".amazonaws.com"),
+			OptInStatus:    new(optInStatus(name)),
 		}
 		if match(shown) {
 			answer.Regions = append(answer.Regions, shown)

@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/posternhq/postern/controlplane/state"
 	ec2v1 "github.com/posternhq/postern/proto/postern/ec2/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
@@ -42,15 +40,15 @@ func (s *ec2Server) ensureDefaults(ctx context.Context, c Caller) error {
 		if err != nil {
 			return nil, err
 		}
-		vpc.Vpc.IsDefault = proto.Bool(true)
+		vpc.Vpc.IsDefault = new(true)
 		vpc.EnableDnsHostnames = true
 		id := vpc.GetVpc().GetVpcId()
 		for i, z := range zonesOf(c.Region) {
 			base := defaultNetwork.Addr().As4()
 			base[2] = byte(i * 16)
 			subnet := newSubnet(s.cfg, c, id, netip.PrefixFrom(netip.AddrFrom4(base), 20), z)
-			subnet.DefaultForAz = proto.Bool(true)
-			subnet.MapPublicIpOnLaunch = proto.Bool(true)
+			subnet.DefaultForAz = new(true)
+			subnet.MapPublicIpOnLaunch = new(true)
 			txn.Puts = append(txn.Puts, ec2Record(c.key(statev1.Type_TYPE_SUBNET, id+"/"+subnet.GetSubnetId()), subnet))
 		}
 		return txn, nil
@@ -94,20 +92,20 @@ func (s *ec2Server) DescribeRouteTables(ctx context.Context, req *ec2v1.Describe
 		vpc := r.GetVpc()
 		id := vpc.GetMainRouteTableId()
 		all = append(all, &ec2v1.RouteTable{
-			RouteTableId: proto.String(id),
+			RouteTableId: new(id),
 			VpcId:        vpc.GetVpc().VpcId,
 			OwnerId:      vpc.GetVpc().OwnerId,
 			Associations: []*ec2v1.RouteTableAssociation{{
-				Main:                    proto.Bool(true),
-				RouteTableAssociationId: proto.String("rtbassoc-" + strings.TrimPrefix(id, "rtb-")),
-				RouteTableId:            proto.String(id),
-				AssociationState:        &ec2v1.AssociationState{State: proto.String("associated")},
+				Main:                    new(true),
+				RouteTableAssociationId: new("rtbassoc-" + strings.TrimPrefix(id, "rtb-")),
+				RouteTableId:            new(id),
+				AssociationState:        &ec2v1.AssociationState{State: new("associated")},
 			}},
 			Routes: []*ec2v1.Route{{
 				DestinationCidrBlock: vpc.GetVpc().CidrBlock,
-				GatewayId:            proto.String("local"),
-				Origin:               proto.String("CreateRouteTable"),
-				State:                proto.String("active"),
+				GatewayId:            new("local"),
+				Origin:               new("CreateRouteTable"),
+				State:                new("active"),
 			}},
 		})
 	}
@@ -151,18 +149,18 @@ func (s *ec2Server) DescribeNetworkAcls(ctx context.Context, req *ec2v1.Describe
 	}
 	entry := func(egress bool, number int32, action string) *ec2v1.NetworkAclEntry {
 		return &ec2v1.NetworkAclEntry{
-			CidrBlock: proto.String("0.0.0.0/0"), Egress: proto.Bool(egress), Protocol: proto.String("-1"),
-			RuleAction: proto.String(action), RuleNumber: proto.Int32(number),
+			CidrBlock: new("0.0.0.0/0"), Egress: new(egress), Protocol: new("-1"),
+			RuleAction: new(action), RuleNumber: new(number),
 		}
 	}
 	var all []*ec2v1.NetworkAcl
 	for r := range v.List(statev1.Type_TYPE_VPC, c.Account, c.Region, "") {
 		vpc := r.GetVpc()
 		acl := &ec2v1.NetworkAcl{
-			NetworkAclId: proto.String(vpc.GetDefaultNetworkAclId()),
+			NetworkAclId: new(vpc.GetDefaultNetworkAclId()),
 			VpcId:        vpc.GetVpc().VpcId,
 			OwnerId:      vpc.GetVpc().OwnerId,
-			Default:      proto.Bool(true),
+			Default:      new(true),
 			Entrys: []*ec2v1.NetworkAclEntry{
 				entry(true, 100, "allow"), entry(true, 32767, "deny"),
 				entry(false, 100, "allow"), entry(false, 32767, "deny"),
@@ -171,9 +169,9 @@ func (s *ec2Server) DescribeNetworkAcls(ctx context.Context, req *ec2v1.Describe
 		for subnet := range v.List(statev1.Type_TYPE_SUBNET, c.Account, c.Region, vpc.GetVpc().GetVpcId()+"/") {
 			id := subnet.GetSubnet().GetSubnetId()
 			acl.Associations = append(acl.Associations, &ec2v1.NetworkAclAssociation{
-				NetworkAclAssociationId: proto.String("aclassoc-" + strings.TrimPrefix(id, "subnet-")),
+				NetworkAclAssociationId: new("aclassoc-" + strings.TrimPrefix(id, "subnet-")),
 				NetworkAclId:            acl.NetworkAclId,
-				SubnetId:                proto.String(id),
+				SubnetId:                new(id),
 			})
 		}
 		all = append(all, acl)
@@ -240,8 +238,8 @@ func (s *ec2Server) DescribeAccountAttributes(ctx context.Context, req *ec2v1.De
 			}
 		}
 		answer.AccountAttributes = append(answer.AccountAttributes, &ec2v1.AccountAttribute{
-			AttributeName:   proto.String(a.name),
-			AttributeValues: []*ec2v1.AccountAttributeValue{{AttributeValue: proto.String(value)}},
+			AttributeName:   new(a.name),
+			AttributeValues: []*ec2v1.AccountAttributeValue{{AttributeValue: new(value)}},
 		})
 		if len(wanted) == 0 && len(req.GetAttributeNames()) > 0 {
 			break

@@ -53,7 +53,7 @@ func setTags(tags, more []*ec2v1.Tag) ([]*ec2v1.Tag, error) {
 			return nil, invalidValue("Tag keys starting with 'aws:' are reserved for internal use")
 		}
 		// A tag without a value has the empty one.
-		t = &ec2v1.Tag{Key: proto.String(t.GetKey()), Value: proto.String(t.GetValue())}
+		t = &ec2v1.Tag{Key: new(t.GetKey()), Value: new(t.GetValue())}
 		i := slices.IndexFunc(out, func(known *ec2v1.Tag) bool { return known.GetKey() == t.GetKey() })
 		if i >= 0 {
 			out[i] = t
@@ -91,7 +91,7 @@ func (s *ec2Server) CreateTags(ctx context.Context, req *ec2v1.CreateTagsRequest
 	if err != nil {
 		return nil, err
 	}
-	return &ec2v1.CreateTagsResponse{Return: proto.Bool(true)}, nil
+	return &ec2v1.CreateTagsResponse{Return: new(true)}, nil
 }
 
 func (s *ec2Server) DeleteTags(ctx context.Context, req *ec2v1.DeleteTagsRequest) (*ec2v1.DeleteTagsResponse, error) {
@@ -101,7 +101,7 @@ func (s *ec2Server) DeleteTags(ctx context.Context, req *ec2v1.DeleteTagsRequest
 	if err != nil {
 		return nil, err
 	}
-	return &ec2v1.DeleteTagsResponse{Return: proto.Bool(true)}, nil
+	return &ec2v1.DeleteTagsResponse{Return: new(true)}, nil
 }
 
 // retag edits the tags of several things, of one VPC or of many, in one Txn.
@@ -262,7 +262,7 @@ func (s *ec2Server) DescribeTags(ctx context.Context, req *ec2v1.DescribeTagsReq
 		for _, t := range thing.tags {
 			all = append(all, &ec2v1.TagDescription{
 				Key: t.Key, Value: t.Value,
-				ResourceId: proto.String(thing.id), ResourceType: proto.String(thing.kind),
+				ResourceId: new(thing.id), ResourceType: new(thing.kind),
 			})
 		}
 	}

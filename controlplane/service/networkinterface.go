@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/posternhq/postern/controlplane/apierr"
 	"github.com/posternhq/postern/controlplane/state"
 	ec2v1 "github.com/posternhq/postern/proto/postern/ec2/v1"
@@ -71,24 +69,24 @@ func (w *vpcWrite) newInterface(subnet *ec2v1.Subnet, address netip.Addr, groups
 	}
 	mac := sha256.Sum256([]byte(id))
 	return &ec2v1.NetworkInterface{
-		NetworkInterfaceId: proto.String(id),
-		VpcId:              proto.String(w.id()),
+		NetworkInterfaceId: new(id),
+		VpcId:              new(w.id()),
 		SubnetId:           subnet.SubnetId,
 		AvailabilityZone:   subnet.AvailabilityZone,
-		OwnerId:            proto.String(w.key.Account),
+		OwnerId:            new(w.key.Account),
 		Groups:             groups,
-		InterfaceType:      proto.String("interface"),
-		MacAddress:         proto.String(fmt.Sprintf("02:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4])),
-		PrivateDnsName:     proto.String(name),
-		PrivateIpAddress:   proto.String(address.String()),
+		InterfaceType:      new("interface"),
+		MacAddress:         new(fmt.Sprintf("02:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4])),
+		PrivateDnsName:     new(name),
+		PrivateIpAddress:   new(address.String()),
 		PrivateIpAddresses: []*ec2v1.NetworkInterfacePrivateIpAddress{{
-			Primary: proto.Bool(true), PrivateDnsName: proto.String(name), PrivateIpAddress: proto.String(address.String()),
+			Primary: new(true), PrivateDnsName: new(name), PrivateIpAddress: new(address.String()),
 		}},
-		RequesterManaged:  proto.Bool(false),
-		SourceDestCheck:   proto.Bool(true),
-		Status:            proto.String("in-use"),
-		DenyAllIgwTraffic: proto.Bool(false),
-		Ipv6Native:        proto.Bool(false),
+		RequesterManaged:  new(false),
+		SourceDestCheck:   new(true),
+		Status:            new("in-use"),
+		DenyAllIgwTraffic: new(false),
+		Ipv6Native:        new(false),
 	}, nil
 }
 
@@ -148,8 +146,8 @@ func ensureClientInterface(cfg Config, v *state.View, c Caller, vpc, subnet stri
 	if err != nil {
 		return nil, nil, err
 	}
-	eni.Description = proto.String("client of postern vpc exec")
-	eni.Tags = []*ec2v1.Tag{{Key: proto.String(tagClient), Value: proto.String("true")}}
+	eni.Description = new("client of postern vpc exec")
+	eni.Tags = []*ec2v1.Tag{{Key: new(tagClient), Value: new("true")}}
 	w.put(w.child(statev1.Type_TYPE_NETWORK_INTERFACE, eni.GetNetworkInterfaceId()), eni)
 	return eni, w.done(), nil
 }

@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/posternhq/postern/controlplane/apierr"
 	"github.com/posternhq/postern/controlplane/state"
 	"github.com/posternhq/postern/dnsprop/propagation"
@@ -41,12 +39,12 @@ func (s *route53Server) GetChange(ctx context.Context, req *route53v1.GetChangeR
 		status = "INSYNC"
 	}
 	info := &route53v1.ChangeInfo{
-		Id:          proto.String("/change/" + id),
-		Status:      proto.String(status),
-		SubmittedAt: proto.String(timestamp(time.Unix(0, change.GetSubmittedAt()))),
+		Id:          new("/change/" + id),
+		Status:      new(status),
+		SubmittedAt: new(timestamp(time.Unix(0, change.GetSubmittedAt()))),
 	}
 	if change.GetComment() != "" {
-		info.Comment = proto.String(change.GetComment())
+		info.Comment = new(change.GetComment())
 	}
 	return &route53v1.GetChangeResponse{ChangeInfo: info}, nil
 }

@@ -20,12 +20,12 @@ const defaultGroupName = "default"
 // newGroup returns a group with the rule that each begins with: out is open.
 func newGroup(cfg Config, c Caller, id, vpc, name, description string) *statev1.SecurityGroup {
 	group := &statev1.SecurityGroup{Group: &ec2v1.SecurityGroup{
-		GroupId:          proto.String(id),
-		GroupName:        proto.String(name),
-		GroupDescription: proto.String(description),
-		VpcId:            proto.String(vpc),
-		OwnerId:          proto.String(c.Account),
-		SecurityGroupArn: proto.String("arn:" + policy.PartitionOf(c.Region) + ":ec2:" + c.Region + ":" + c.Account + ":security-group/" + id),
+		GroupId:          new(id),
+		GroupName:        new(name),
+		GroupDescription: new(description),
+		VpcId:            new(vpc),
+		OwnerId:          new(c.Account),
+		SecurityGroupArn: new("arn:" + policy.PartitionOf(c.Region) + ":ec2:" + c.Region + ":" + c.Account + ":security-group/" + id),
 	}}
 	anywhere := allTraffic()
 	anywhere.cidr4 = "0.0.0.0/0"
@@ -156,7 +156,7 @@ func (s *ec2Server) DeleteSecurityGroup(ctx context.Context, req *ec2v1.DeleteSe
 	if err != nil {
 		return nil, err
 	}
-	return &ec2v1.DeleteSecurityGroupResponse{Return: proto.Bool(true)}, nil
+	return &ec2v1.DeleteSecurityGroupResponse{Return: new(true)}, nil
 }
 
 // groupInUse: an endpoint, or a rule of another group, refers to the group.

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/posternhq/postern/controlplane/apierr"
 	"github.com/posternhq/postern/controlplane/state"
 	ec2v1 "github.com/posternhq/postern/proto/postern/ec2/v1"
@@ -40,26 +38,26 @@ func (r ruleSpec) fromGroup(owner, group string) ruleSpec {
 
 func newRule(cfg Config, group *statev1.SecurityGroup, egress bool, spec ruleSpec) *ec2v1.SecurityGroupRule {
 	rule := &ec2v1.SecurityGroupRule{
-		SecurityGroupRuleId: proto.String(cfg.ec2ID("sgr")),
+		SecurityGroupRuleId: new(cfg.ec2ID("sgr")),
 		GroupId:             group.GetGroup().GroupId,
 		GroupOwnerId:        group.GetGroup().OwnerId,
-		IsEgress:            proto.Bool(egress),
-		IpProtocol:          proto.String(spec.protocol),
-		FromPort:            proto.Int32(spec.from),
-		ToPort:              proto.Int32(spec.to),
+		IsEgress:            new(egress),
+		IpProtocol:          new(spec.protocol),
+		FromPort:            new(spec.from),
+		ToPort:              new(spec.to),
 	}
 	switch {
 	case spec.cidr4 != "":
-		rule.CidrIpv4 = proto.String(spec.cidr4)
+		rule.CidrIpv4 = new(spec.cidr4)
 	case spec.cidr6 != "":
-		rule.CidrIpv6 = proto.String(spec.cidr6)
+		rule.CidrIpv6 = new(spec.cidr6)
 	default:
 		rule.ReferencedGroupInfo = &ec2v1.ReferencedSecurityGroup{
-			GroupId: proto.String(spec.group), UserId: proto.String(spec.groupOwner), VpcId: group.GetGroup().VpcId,
+			GroupId: new(spec.group), UserId: new(spec.groupOwner), VpcId: group.GetGroup().VpcId,
 		}
 	}
 	if spec.description != "" {
-		rule.Description = proto.String(spec.description)
+		rule.Description = new(spec.description)
 	}
 	return rule
 }
@@ -100,9 +98,9 @@ func hasTypes(protocol string) bool { return protocol == "icmp" || protocol == "
 // mergeRule adds a rule to permissions that are merged by protocol and ports.
 func mergeRule(perms []*ec2v1.IpPermission, rule *ec2v1.SecurityGroupRule) []*ec2v1.IpPermission {
 	spec := specOf(rule)
-	want := &ec2v1.IpPermission{IpProtocol: proto.String(spec.protocol)}
+	want := &ec2v1.IpPermission{IpProtocol: new(spec.protocol)}
 	if hasPorts(spec.protocol) || hasTypes(spec.protocol) {
-		want.FromPort, want.ToPort = proto.Int32(spec.from), proto.Int32(spec.to)
+		want.FromPort, want.ToPort = new(spec.from), new(spec.to)
 	}
 	i := slices.IndexFunc(perms, func(p *ec2v1.IpPermission) bool {
 		return p.GetIpProtocol() == want.GetIpProtocol() && p.GetFromPort() == want.GetFromPort() && p.GetToPort() == want.GetToPort()
@@ -113,12 +111,12 @@ func mergeRule(perms []*ec2v1.IpPermission, rule *ec2v1.SecurityGroupRule) []*ec
 	}
 	switch p := perms[i]; {
 	case spec.cidr4 != "":
-		p.IpRanges = append(p.IpRanges, &ec2v1.IpRange{CidrIp: proto.String(spec.cidr4), Description: rule.Description})
+		p.IpRanges = append(p.IpRanges, &ec2v1.IpRange{CidrIp: new(spec.cidr4), Description: rule.Description})
 	case spec.cidr6 != "":
-		p.Ipv6Ranges = append(p.Ipv6Ranges, &ec2v1.Ipv6Range{CidrIpv6: proto.String(spec.cidr6), Description: rule.Description})
+		p.Ipv6Ranges = append(p.Ipv6Ranges, &ec2v1.Ipv6Range{CidrIpv6: new(spec.cidr6), Description: rule.Description})
 	default:
 		p.UserIdGroupPairs = append(p.UserIdGroupPairs, &ec2v1.UserIdGroupPair{
-			GroupId: proto.String(spec.group), UserId: proto.String(spec.groupOwner), Description: rule.Description,
+			GroupId: new(spec.group), UserId: new(spec.groupOwner), Description: rule.Description,
 		})
 	}
 	return perms
@@ -200,25 +198,25 @@ func (r ruleRequest) permissions() ([]*ec2v1.IpPermission, error) {
 	case r.cidr != "" && r.sourceGroup != "":
 		return nil, invalidCombination("The parameter cidrIp cannot be used with the parameter sourceSecurityGroupName")
 	}
-	p := &ec2v1.IpPermission{IpProtocol: proto.String(r.protocol), FromPort: r.from, ToPort: r.to}
+	p := &ec2v1.IpPermission{IpProtocol: new(r.protocol), FromPort: r.from, ToPort: r.to}
 	if r.sourceGroup != "" {
 		if r.protocol == "" {
-			p.IpProtocol = proto.String("-1")
+			p.IpProtocol = new("-1")
 		}
-		pair := &ec2v1.UserIdGroupPair{GroupName: proto.String(r.sourceGroup)}
+		pair := &ec2v1.UserIdGroupPair{GroupName: new(r.sourceGroup)}
 		if strings.HasPrefix(r.sourceGroup, "sg-") {
-			pair = &ec2v1.UserIdGroupPair{GroupId: proto.String(r.sourceGroup)}
+			pair = &ec2v1.UserIdGroupPair{GroupId: new(r.sourceGroup)}
 		}
 		if r.sourceOwner != "" {
-			pair.UserId = proto.String(r.sourceOwner)
+			pair.UserId = new(r.sourceOwner)
 		}
 		p.UserIdGroupPairs = append(p.UserIdGroupPairs, pair)
 	}
 	if r.cidr != "" {
 		if strings.Contains(r.cidr, ":") {
-			p.Ipv6Ranges = append(p.Ipv6Ranges, &ec2v1.Ipv6Range{CidrIpv6: proto.String(r.cidr)})
+			p.Ipv6Ranges = append(p.Ipv6Ranges, &ec2v1.Ipv6Range{CidrIpv6: new(r.cidr)})
 		} else {
-			p.IpRanges = append(p.IpRanges, &ec2v1.IpRange{CidrIp: proto.String(r.cidr)})
+			p.IpRanges = append(p.IpRanges, &ec2v1.IpRange{CidrIp: new(r.cidr)})
 		}
 	}
 	return []*ec2v1.IpPermission{p}, nil
@@ -499,7 +497,7 @@ func (s *ec2Server) AuthorizeSecurityGroupIngress(ctx context.Context, req *ec2v
 	if err != nil {
 		return nil, err
 	}
-	return &ec2v1.AuthorizeSecurityGroupIngressResponse{Return: proto.Bool(true), SecurityGroupRules: rules}, nil
+	return &ec2v1.AuthorizeSecurityGroupIngressResponse{Return: new(true), SecurityGroupRules: rules}, nil
 }
 
 func (s *ec2Server) AuthorizeSecurityGroupEgress(ctx context.Context, req *ec2v1.AuthorizeSecurityGroupEgressRequest) (*ec2v1.AuthorizeSecurityGroupEgressResponse, error) {
@@ -512,7 +510,7 @@ func (s *ec2Server) AuthorizeSecurityGroupEgress(ctx context.Context, req *ec2v1
 	if err != nil {
 		return nil, err
 	}
-	return &ec2v1.AuthorizeSecurityGroupEgressResponse{Return: proto.Bool(true), SecurityGroupRules: rules}, nil
+	return &ec2v1.AuthorizeSecurityGroupEgressResponse{Return: new(true), SecurityGroupRules: rules}, nil
 }
 
 func (s *ec2Server) RevokeSecurityGroupIngress(ctx context.Context, req *ec2v1.RevokeSecurityGroupIngressRequest) (*ec2v1.RevokeSecurityGroupIngressResponse, error) {
@@ -525,7 +523,7 @@ func (s *ec2Server) RevokeSecurityGroupIngress(ctx context.Context, req *ec2v1.R
 	if err != nil {
 		return nil, err
 	}
-	return &ec2v1.RevokeSecurityGroupIngressResponse{Return: proto.Bool(true), UnknownIpPermissions: unknown}, nil
+	return &ec2v1.RevokeSecurityGroupIngressResponse{Return: new(true), UnknownIpPermissions: unknown}, nil
 }
 
 func (s *ec2Server) RevokeSecurityGroupEgress(ctx context.Context, req *ec2v1.RevokeSecurityGroupEgressRequest) (*ec2v1.RevokeSecurityGroupEgressResponse, error) {
@@ -538,5 +536,5 @@ func (s *ec2Server) RevokeSecurityGroupEgress(ctx context.Context, req *ec2v1.Re
 	if err != nil {
 		return nil, err
 	}
-	return &ec2v1.RevokeSecurityGroupEgressResponse{Return: proto.Bool(true), UnknownIpPermissions: unknown}, nil
+	return &ec2v1.RevokeSecurityGroupEgressResponse{Return: new(true), UnknownIpPermissions: unknown}, nil
 }

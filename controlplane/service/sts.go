@@ -3,8 +3,6 @@ package service
 import (
 	"context"
 
-	"google.golang.org/protobuf/proto"
-
 	stsv1 "github.com/posternhq/postern/proto/postern/sts/v1"
 )
 
@@ -18,6 +16,6 @@ func NewSTS(Config) stsv1.STSServer { return &stsServer{} }
 func (*stsServer) GetCallerIdentity(ctx context.Context, _ *stsv1.GetCallerIdentityRequest) (*stsv1.GetCallerIdentityResponse, error) {
 	c := caller(ctx)
 	return &stsv1.GetCallerIdentityResponse{
-		Account: proto.String(c.Account), Arn: proto.String(c.ARN), UserId: proto.String(c.UserID),
+		Account: new(c.Account), Arn: new(c.ARN), UserId: new(c.UserID),
 	}, nil
 }

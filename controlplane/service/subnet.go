@@ -123,25 +123,25 @@ func subnetZone(region string, req *ec2v1.CreateSubnetRequest, inZone map[string
 func newSubnet(cfg Config, c Caller, vpc string, cidr netip.Prefix, z zone) *ec2v1.Subnet {
 	id := cfg.ec2ID("subnet")
 	return &ec2v1.Subnet{
-		SubnetId:                    proto.String(id),
-		VpcId:                       proto.String(vpc),
-		CidrBlock:                   proto.String(cidr.String()),
-		AvailabilityZone:            proto.String(z.name),
-		AvailabilityZoneId:          proto.String(z.id),
-		AvailableIpAddressCount:     proto.Int32(usableAddresses(cidr)),
-		State:                       proto.String("available"),
-		OwnerId:                     proto.String(c.Account),
-		DefaultForAz:                proto.Bool(false),
-		MapPublicIpOnLaunch:         proto.Bool(false),
-		MapCustomerOwnedIpOnLaunch:  proto.Bool(false),
-		AssignIpv6AddressOnCreation: proto.Bool(false),
-		EnableDns64:                 proto.Bool(false),
-		Ipv6Native:                  proto.Bool(false),
-		SubnetArn:                   proto.String("arn:" + policy.PartitionOf(c.Region) + ":ec2:" + c.Region + ":" + c.Account + ":subnet/" + id),
+		SubnetId:                    new(id),
+		VpcId:                       new(vpc),
+		CidrBlock:                   new(cidr.String()),
+		AvailabilityZone:            new(z.name),
+		AvailabilityZoneId:          new(z.id),
+		AvailableIpAddressCount:     new(usableAddresses(cidr)),
+		State:                       new("available"),
+		OwnerId:                     new(c.Account),
+		DefaultForAz:                new(false),
+		MapPublicIpOnLaunch:         new(false),
+		MapCustomerOwnedIpOnLaunch:  new(false),
+		AssignIpv6AddressOnCreation: new(false),
+		EnableDns64:                 new(false),
+		Ipv6Native:                  new(false),
+		SubnetArn:                   new("arn:" + policy.PartitionOf(c.Region) + ":ec2:" + c.Region + ":" + c.Account + ":subnet/" + id),
 		PrivateDnsNameOptionsOnLaunch: &ec2v1.PrivateDnsNameOptions{
-			HostnameType:                    proto.String("ip-name"),
-			EnableResourceNameDnsARecord:    proto.Bool(false),
-			EnableResourceNameDnsAaaaRecord: proto.Bool(false),
+			HostnameType:                    new("ip-name"),
+			EnableResourceNameDnsARecord:    new(false),
+			EnableResourceNameDnsAaaaRecord: new(false),
 		},
 	}
 }
@@ -190,7 +190,7 @@ func (s *ec2Server) DescribeSubnets(ctx context.Context, req *ec2v1.DescribeSubn
 		shown := r.GetSubnet()
 		if n := used[shown.GetSubnetId()]; n > 0 {
 			shown = proto.CloneOf(shown)
-			shown.AvailableIpAddressCount = proto.Int32(shown.GetAvailableIpAddressCount() - n)
+			shown.AvailableIpAddressCount = new(shown.GetAvailableIpAddressCount() - n)
 		}
 		all = append(all, shown)
 	}
@@ -231,5 +231,5 @@ func (s *ec2Server) DeleteSubnet(ctx context.Context, req *ec2v1.DeleteSubnetReq
 	if err != nil {
 		return nil, err
 	}
-	return &ec2v1.DeleteSubnetResponse{Return: proto.Bool(true)}, nil
+	return &ec2v1.DeleteSubnetResponse{Return: new(true)}, nil
 }

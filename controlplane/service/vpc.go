@@ -87,9 +87,9 @@ func (s *ec2Server) CreateVpc(ctx context.Context, req *ec2v1.CreateVpcRequest) 
 			return nil, err
 		}
 		vpc.Vpc.Tags = tags
-		vpc.Vpc.InstanceTenancy = proto.String(tenancy)
+		vpc.Vpc.InstanceTenancy = new(tenancy)
 		made = proto.CloneOf(vpc.Vpc)
-		made.State = proto.String("pending")
+		made.State = new("pending")
 		return txn, nil
 	})
 	if err != nil {
@@ -109,17 +109,17 @@ func newVPC(cfg Config, v *state.View, c Caller, txn *statev1.Txn, cidr netip.Pr
 	id := cfg.ec2ID("vpc")
 	vpc := &statev1.Vpc{
 		Vpc: &ec2v1.Vpc{
-			VpcId:           proto.String(id),
-			CidrBlock:       proto.String(cidr.String()),
-			DhcpOptionsId:   proto.String(derivedID("dopt", c.Account, c.Region)),
-			State:           proto.String("available"),
-			OwnerId:         proto.String(c.Account),
-			InstanceTenancy: proto.String("default"),
-			IsDefault:       proto.Bool(false),
+			VpcId:           new(id),
+			CidrBlock:       new(cidr.String()),
+			DhcpOptionsId:   new(derivedID("dopt", c.Account, c.Region)),
+			State:           new("available"),
+			OwnerId:         new(c.Account),
+			InstanceTenancy: new("default"),
+			IsDefault:       new(false),
 			CidrBlockAssociations: []*ec2v1.VpcCidrBlockAssociation{{
-				AssociationId:  proto.String(cfg.ec2ID("vpc-cidr-assoc")),
-				CidrBlock:      proto.String(cidr.String()),
-				CidrBlockState: &ec2v1.CidrBlockState{State: proto.String("associated")},
+				AssociationId:  new(cfg.ec2ID("vpc-cidr-assoc")),
+				CidrBlock:      new(cidr.String()),
+				CidrBlockState: &ec2v1.CidrBlockState{State: new("associated")},
 			}},
 		},
 		EnableDnsSupport:       true,
@@ -219,7 +219,7 @@ func (s *ec2Server) DeleteVpc(ctx context.Context, req *ec2v1.DeleteVpcRequest) 
 	if err != nil {
 		return nil, err
 	}
-	return &ec2v1.DeleteVpcResponse{Return: proto.Bool(true)}, nil
+	return &ec2v1.DeleteVpcResponse{Return: new(true)}, nil
 }
 
 // vpcInUse: a VPC goes only with what came with it. An endpoint blocks it until
@@ -278,7 +278,7 @@ func (s *ec2Server) ModifyVpcAttribute(ctx context.Context, req *ec2v1.ModifyVpc
 	if err != nil {
 		return nil, err
 	}
-	return &ec2v1.ModifyVpcAttributeResponse{Return: proto.Bool(true)}, nil
+	return &ec2v1.ModifyVpcAttributeResponse{Return: new(true)}, nil
 }
 
 func (s *ec2Server) DescribeVpcAttribute(ctx context.Context, req *ec2v1.DescribeVpcAttributeRequest) (*ec2v1.DescribeVpcAttributeResponse, error) {
@@ -294,8 +294,8 @@ func (s *ec2Server) DescribeVpcAttribute(ctx context.Context, req *ec2v1.Describ
 		return nil, err
 	}
 	vpc := r.GetVpc()
-	answer := &ec2v1.DescribeVpcAttributeResponse{VpcId: proto.String(req.GetVpcId())}
-	value := func(b bool) *ec2v1.AttributeBooleanValue { return &ec2v1.AttributeBooleanValue{Value: proto.Bool(b)} }
+	answer := &ec2v1.DescribeVpcAttributeResponse{VpcId: new(req.GetVpcId())}
+	value := func(b bool) *ec2v1.AttributeBooleanValue { return &ec2v1.AttributeBooleanValue{Value: new(b)} }
 	switch req.GetAttribute() {
 	case "enableDnsSupport":
 		answer.EnableDnsSupport = value(vpc.GetEnableDnsSupport())

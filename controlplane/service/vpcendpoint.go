@@ -128,17 +128,17 @@ func (s *ec2Server) newEndpoint(w *vpcWrite, c Caller, req *ec2v1.CreateVpcEndpo
 	id := s.cfg.ec2ID("vpce")
 	e := &statev1.VpcEndpoint{
 		Endpoint: &ec2v1.VpcEndpoint{
-			VpcEndpointId:     proto.String(id),
-			VpcEndpointType:   proto.String("Interface"),
-			VpcId:             proto.String(w.id()),
-			ServiceName:       proto.String(req.GetServiceName()),
+			VpcEndpointId:     new(id),
+			VpcEndpointType:   new("Interface"),
+			VpcId:             new(w.id()),
+			ServiceName:       new(req.GetServiceName()),
 			Groups:            groups,
-			IpAddressType:     proto.String("ipv4"),
-			DnsOptions:        &ec2v1.DnsOptions{DnsRecordIpType: proto.String("ipv4")},
-			PrivateDnsEnabled: proto.Bool(false),
-			RequesterManaged:  proto.Bool(false),
-			CreationTimestamp: proto.String(timestamp(s.cfg.Now())),
-			OwnerId:           proto.String(c.Account),
+			IpAddressType:     new("ipv4"),
+			DnsOptions:        &ec2v1.DnsOptions{DnsRecordIpType: new("ipv4")},
+			PrivateDnsEnabled: new(false),
+			RequesterManaged:  new(false),
+			CreationTimestamp: new(timestamp(s.cfg.Now())),
+			OwnerId:           new(c.Account),
 		},
 		DnsSuffix:   s.cfg.alphanumeric(8),
 		AvailableAt: dnsNow(s.cfg, w.view).Add(profile.Pending(settings.GetDnsSeed(), id)).UnixNano(),
@@ -191,7 +191,7 @@ func (w *vpcWrite) enablePrivateDNS(e *statev1.VpcEndpoint) error {
 	if w.vpc.GetPrivateZoneId() == "" {
 		w.vpc.PrivateZoneId = "Z" + w.cfg.pick(changeIDAlphabet, 20)
 	}
-	e.Endpoint.PrivateDnsEnabled = proto.Bool(true)
+	e.Endpoint.PrivateDnsEnabled = new(true)
 	return nil
 }
 
@@ -309,16 +309,16 @@ func (d *endpointEdit) strangeSubnet(id string) error {
 
 // serve makes an interface the endpoint's.
 func (d *endpointEdit) serve(eni *ec2v1.NetworkInterface) {
-	eni.InterfaceType = proto.String("vpc_endpoint")
-	eni.Description = proto.String("VPC Endpoint Interface " + d.e.GetEndpoint().GetVpcEndpointId())
-	eni.RequesterManaged = proto.Bool(true)
-	eni.RequesterId = proto.String(d.w.key.Account)
+	eni.InterfaceType = new("vpc_endpoint")
+	eni.Description = new("VPC Endpoint Interface " + d.e.GetEndpoint().GetVpcEndpointId())
+	eni.RequesterManaged = new(true)
+	eni.RequesterId = new(d.w.key.Account)
 	eni.Attachment = &ec2v1.NetworkInterfaceAttachment{
-		AttachmentId:        proto.String(derivedID("ela-attach", eni.GetNetworkInterfaceId())),
-		DeleteOnTermination: proto.Bool(false),
-		DeviceIndex:         proto.Int32(1),
-		InstanceOwnerId:     proto.String("amazon-aws"),
-		Status:              proto.String("attached"),
+		AttachmentId:        new(derivedID("ela-attach", eni.GetNetworkInterfaceId())),
+		DeleteOnTermination: new(false),
+		DeviceIndex:         new(int32(1)),
+		InstanceOwnerId:     new("amazon-aws"),
+		Status:              new("attached"),
 	}
 }
 
@@ -366,17 +366,17 @@ func describeEndpoint(cfg Config, v *state.View, key state.Key, vpc *statev1.Vpc
 	now := dnsNow(cfg, v)
 	switch {
 	case !endpointLives(e):
-		shown.State = proto.String("deleting")
+		shown.State = new("deleting")
 	case now.Before(time.Unix(0, e.GetAvailableAt())):
-		shown.State = proto.String("pending")
+		shown.State = new("pending")
 	default:
-		shown.State = proto.String("available")
+		shown.State = new("available")
 	}
-	shown.PolicyDocument = proto.String(fullAccess)
+	shown.PolicyDocument = new(fullAccess)
 	if e.GetPolicy() != "" {
-		shown.PolicyDocument = proto.String(e.GetPolicy())
+		shown.PolicyDocument = new(e.GetPolicy())
 	}
-	shown.ServiceRegion = proto.String(key.Region)
+	shown.ServiceRegion = new(key.Region)
 	var zones []string
 	for _, id := range shown.GetSubnetIds() {
 		child := state.Key{Type: statev1.Type_TYPE_SUBNET, Account: key.Account, Region: key.Region, ID: shown.GetVpcId() + "/" + id}
@@ -386,7 +386,7 @@ func describeEndpoint(cfg Config, v *state.View, key state.Key, vpc *statev1.Vpc
 	}
 	slices.Sort(zones)
 	entry := func(name, zone string) {
-		shown.DnsEntrys = append(shown.DnsEntrys, &ec2v1.DnsEntry{DnsName: proto.String(name), HostedZoneId: proto.String(zone)})
+		shown.DnsEntrys = append(shown.DnsEntrys, &ec2v1.DnsEntry{DnsName: new(name), HostedZoneId: new(zone)})
 	}
 	public := privateLinkZone(key.Region)
 	entry(endpointHost(e, "", key.Region), public)

@@ -51,7 +51,7 @@ func (s *ec2Server) ModifyVpcEndpoint(ctx context.Context, req *ec2v1.ModifyVpcE
 	if err != nil {
 		return nil, err
 	}
-	return &ec2v1.ModifyVpcEndpointResponse{Return: proto.Bool(true)}, nil
+	return &ec2v1.ModifyVpcEndpointResponse{Return: new(true)}, nil
 }
 
 func (s *ec2Server) modifyEndpoint(w *vpcWrite, key state.Key, before *statev1.VpcEndpoint, req *ec2v1.ModifyVpcEndpointRequest) error {
@@ -74,7 +74,7 @@ func (s *ec2Server) modifyEndpoint(w *vpcWrite, key state.Key, before *statev1.V
 		return err
 	}
 	if req.PrivateDnsEnabled != nil {
-		e.Endpoint.PrivateDnsEnabled = proto.Bool(false)
+		e.Endpoint.PrivateDnsEnabled = new(false)
 		if req.GetPrivateDnsEnabled() {
 			if err := w.enablePrivateDNS(e); err != nil {
 				return err
@@ -156,9 +156,9 @@ func (s *ec2Server) DeleteVpcEndpoints(ctx context.Context, req *ec2v1.DeleteVpc
 		case err == nil:
 		case errors.As(err, &refused) && refused.Code == idEndpoint.notFound:
 			answer.Unsuccessfuls = append(answer.Unsuccessfuls, &ec2v1.UnsuccessfulItem{
-				ResourceId: proto.String(id),
+				ResourceId: new(id),
 				// The batch action has a code of its own for it.
-				Error: &ec2v1.UnsuccessfulItemError{Code: proto.String("InvalidVpcEndpoint.NotFound"), Message: proto.String(refused.Message)},
+				Error: &ec2v1.UnsuccessfulItemError{Code: new("InvalidVpcEndpoint.NotFound"), Message: new(refused.Message)},
 			})
 		default:
 			return nil, err
@@ -280,18 +280,18 @@ func (s *ec2Server) DescribeVpcEndpointServices(ctx context.Context, req *ec2v1.
 		}
 	}
 	detail := &ec2v1.ServiceDetail{
-		ServiceName:                     proto.String(name),
-		ServiceId:                       proto.String(derivedID("vpce-svc", c.Region)),
-		ServiceTypes:                    []*ec2v1.ServiceTypeDetail{{ServiceType: proto.String("Interface")}},
+		ServiceName:                     new(name),
+		ServiceId:                       new(derivedID("vpce-svc", c.Region)),
+		ServiceTypes:                    []*ec2v1.ServiceTypeDetail{{ServiceType: new("Interface")}},
 		AvailabilityZones:               servedZones(c.Region),
-		Owner:                           proto.String("amazon"),
+		Owner:                           new("amazon"),
 		BaseEndpointDnsNames:            []string{"execute-api." + c.Region + ".vpce.amazonaws.com"},
-		PrivateDnsName:                  proto.String(executeAPI(c.Region)),
-		PrivateDnsNames:                 []*ec2v1.PrivateDnsDetails{{PrivateDnsName: proto.String(executeAPI(c.Region))}},
-		PrivateDnsNameVerificationState: proto.String("verified"),
-		VpcEndpointPolicySupported:      proto.Bool(true),
-		AcceptanceRequired:              proto.Bool(false),
-		ManagesVpcEndpoints:             proto.Bool(false),
+		PrivateDnsName:                  new(executeAPI(c.Region)),
+		PrivateDnsNames:                 []*ec2v1.PrivateDnsDetails{{PrivateDnsName: new(executeAPI(c.Region))}},
+		PrivateDnsNameVerificationState: new("verified"),
+		VpcEndpointPolicySupported:      new(true),
+		AcceptanceRequired:              new(false),
+		ManagesVpcEndpoints:             new(false),
 		SupportedIpAddressTypes:         []string{"ipv4"},
 	}
 	answer := &ec2v1.DescribeVpcEndpointServicesResponse{}
