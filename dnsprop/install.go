@@ -157,7 +157,7 @@ func (s *Server) installChanges(in sortedUpdate, first bool, reject func(string,
 		s.changes[id] = c
 		s.tracker.put(c, !first)
 	}
-	s.zones.Store(s.settings.apply(edit.Set()))
+	s.zones.Store(s.settings.apply(edit.Set(s.settings.clock.Now(s.cfg.Now()).UnixNano())))
 	return forgotten
 }
 

@@ -18,8 +18,11 @@ type Zone struct {
 	// right to left, each ended by a zero byte. So what is below a name lies
 	// under its key, which empty non-terminals need (RFC 8020).
 	names *iradix.Tree
-	// shown holds the instants of the changes in this zone, sorted, for each authority.
-	shown [propagation.Authorities][]int64
+	// For each authority, how many changes of this zone it showed at the last
+	// edit, and the instants of those to come, sorted. Time does not go back, so
+	// what has passed is but a number.
+	passed [propagation.Authorities]uint32
+	toCome [propagation.Authorities][]int64
 }
 
 // history is what a name went through, newest version first.
@@ -80,9 +83,14 @@ func (z *Zone) existsBelow(key []byte, authority int, at int64) bool {
 
 // Serial counts the changes that an authority shows, from 1: a function of
 // the same facts as the zone's content, so a restarted server goes on with it.
+// The instant must not be before the last edit's.
 func (z *Zone) Serial(authority int, at int64) uint32 {
-	shown := z.shown[authority]
-	return 1 + uint32(sort.Search(len(shown), func(i int) bool { return shown[i] > at }))
+	return 1 + z.passed[authority] + uint32(passedBy(z.toCome[authority], at))
+}
+
+// passedBy is how many of the sorted instants are not after at.
+func passedBy(instants []int64, at int64) int {
+	return sort.Search(len(instants), func(i int) bool { return instants[i] > at })
 }
 
 // key is a name's place in the tree; false for a name that cannot be in it.
@@ -203,8 +211,9 @@ func (z *zoneEdit) remove(v Version) {
 	z.names.Insert(key, h)
 }
 
-// Set ends the edit. It keeps the settings of the Set that was edited.
-func (e *Edit) Set() *Set {
+// Set ends the edit at an instant of the DNS clock. It keeps the settings of
+// the Set that was edited.
+func (e *Edit) Set(at int64) *Set {
 	s := &Set{
 		Clock:       e.from.Clock,
 		PositiveTTL: e.from.PositiveTTL,
@@ -212,26 +221,31 @@ func (e *Edit) Set() *Set {
 		zones:       make(map[string]*Zone, len(e.zones)),
 	}
 	for apex, edit := range e.zones {
-		z := &Zone{apex: apex, names: edit.names.Commit(), shown: edit.from.shown}
-		for a := range z.shown {
-			z.shown[a] = merge(z.shown[a], edit.add[a], edit.dropped[a])
+		z := &Zone{apex: apex, names: edit.names.Commit(), passed: edit.from.passed, toCome: edit.from.toCome}
+		for a := range z.toCome {
+			z.count(a, edit.add[a], edit.dropped[a], at)
 		}
 		s.zones[apex] = z
 	}
 	return s
 }
 
-// merge returns sorted without one occurrence of each of dropped, and with add.
-func merge(sorted, add, dropped []int64) []int64 {
-	if len(add) == 0 && len(dropped) == 0 {
-		return sorted
+// count brings an authority's counts up to an instant, with some instants more
+// and some less.
+func (z *Zone) count(authority int, add, dropped []int64, at int64) {
+	instants := z.toCome[authority]
+	if len(add)+len(dropped) > 0 {
+		instants = append(slices.Clone(instants), add...)
+		slices.Sort(instants)
 	}
-	merged := append(slices.Clone(sorted), add...)
-	slices.Sort(merged)
-	for _, at := range dropped {
-		if i, ok := slices.BinarySearch(merged, at); ok {
-			merged = slices.Delete(merged, i, i+1)
+	for _, d := range dropped {
+		if i, ok := slices.BinarySearch(instants, d); ok {
+			instants = slices.Delete(instants, i, i+1)
+		} else {
+			z.passed[authority]-- // it had passed when it was last counted
 		}
 	}
-	return merged
+	n := passedBy(instants, at)
+	z.passed[authority] += uint32(n)
+	z.toCome[authority] = instants[n:]
 }

@@ -44,7 +44,7 @@ func put(s *Set, changes ...*Change) *Set {
 	for _, c := range changes {
 		e.Put(c)
 	}
-	return e.Set()
+	return e.Set(0)
 }
 
 func says(s *Set, name string, authority int, at int64) string {
@@ -101,7 +101,7 @@ func TestEditLeavesTheOldSetAlone(t *testing.T) {
 	kicked := change("C1", 10, [4]int64{7, 7, 7, 7}, "a.=10.0.0.1")
 	e.Put(kicked)
 	e.Put(change("C2", 20, [4]int64{6, 6, 6, 6}, "a.=10.0.0.2"))
-	next := e.Set()
+	next := e.Set(5)
 	if got := says(old, "a.", 0, 9) + " " + says(next, "a.", 0, 6) + " " + says(next, "a.", 0, 9); got != "10.0.0.1 10.0.0.2 10.0.0.2" {
 		t.Errorf("old, next, next: %s", got)
 	}
@@ -113,7 +113,7 @@ func TestEditLeavesTheOldSetAlone(t *testing.T) {
 	}
 	e = next.Edit(nil)
 	e.Remove(kicked) // of a zone that is gone: nothing to do
-	if s := e.Set(); s.Zones() != 0 || s.Find("a."+apex) != nil {
+	if s := e.Set(9); s.Zones() != 0 || s.Find("a."+apex) != nil {
 		t.Error("zones are left")
 	}
 }
@@ -124,6 +124,7 @@ func TestAgainstModel(t *testing.T) {
 		labels := rapid.SampledFrom([]string{"a.", "b.", "b.a.", "c.b.a.", "ab.", "a.b."})
 		var all []*Change
 		s := &Set{}
+		edited := int64(0)
 		for range rapid.IntRange(1, 12).Draw(t, "steps") {
 			e := s.Edit([]string{"us-west-2"})
 			if len(all) > 0 && rapid.IntRange(0, 4).Draw(t, "remove") == 0 {
@@ -149,9 +150,10 @@ func TestAgainstModel(t *testing.T) {
 				e.Put(c)
 				all = append(all, c)
 			}
-			s = e.Set()
+			edited = max(edited, rapid.Int64Range(0, 5).Draw(t, "edited"))
+			s = e.Set(edited)
 		}
-		for at := int64(0); at <= 5; at++ {
+		for at := edited; at <= 5; at++ {
 			for authority := range propagation.Authorities {
 				for _, name := range []string{"a.", "b.", "b.a.", "c.b.a.", "ab.", "a.b.", "c."} {
 					if got, want := says(s, name, authority, at), modelSays(all, name, authority, at); got != want {
