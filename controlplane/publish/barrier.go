@@ -117,7 +117,7 @@ func (b *Barrier) merge(term uint64, node string, reports []*clusterv1.PlaceRepo
 	for _, r := range reports {
 		contact := now.Add(-time.Duration(r.GetSilentMs()) * time.Millisecond)
 		s := b.places[r.GetPlace()]
-		if s == nil || s.instance != r.GetInstance() && contact.After(s.contact) {
+		if s == nil || s.instance != r.GetInstance() && !contact.Before(s.contact) {
 			s = &placeState{instance: r.GetInstance()}
 			b.places[r.GetPlace()] = s
 		}
