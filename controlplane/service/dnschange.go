@@ -28,9 +28,8 @@ const changeIDAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 // apiDNS returns the change of public names that a write to an API causes; nil
 // if no name changes. before is nil for a create, after for a delete.
 //
-// The addresses of endpoints are read from v: the Txn of an association must
-// carry associationGuards too, or it could publish the address of an endpoint
-// that is deleted meanwhile.
+// The addresses of endpoints are read from v: the Txn of an association goes
+// through touchEndpoints too.
 func apiDNS(cfg Config, v *state.View, before, after *apigatewayv1.RestApi, key state.Key) *statev1.Record {
 	return dnsChange(cfg, v, key, apiNames(v, before, key.Region), apiNames(v, after, key.Region))
 }
@@ -66,20 +65,24 @@ type zonalAddress struct {
 	zone, address string
 }
 
-// associationGuards say that the endpoints with which an API is newly
-// associated are still as the caller's View has them.
-func associationGuards(v *state.View, before, after *apigatewayv1.RestApi, region string) []*statev1.Guard {
+// touchEndpoints makes a Txn that newly associates an API with endpoints collide
+// with every other write to these: it guards their records and puts them again.
+// Without that an endpoint could lose an interface, or end, between the View on
+// which the alias's addresses were read and the commit, in either order.
+//
+// The guards go first, so that writers of one endpoint queue up.
+func touchEndpoints(txn *statev1.Txn, v *state.View, before, after *apigatewayv1.RestApi, region string) {
 	known := before.GetEndpointConfiguration().GetVpcEndpointIds()
 	var guards []*statev1.Guard
-	for _, id := range after.GetEndpointConfiguration().GetVpcEndpointIds() {
-		if slices.Contains(known, id) {
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(after.GetEndpointConfiguration().GetVpcEndpointIds()))) {
+		r := v.Find(statev1.Type_TYPE_VPC_ENDPOINT, region, id)
+		if slices.Contains(known, id) || !endpointLives(r.GetVpcEndpoint()) {
 			continue
 		}
-		if r := v.Find(statev1.Type_TYPE_VPC_ENDPOINT, region, id); r != nil {
-			guards = append(guards, guard(r))
-		}
+		guards = append(guards, guard(r))
+		txn.Puts = append(txn.Puts, &statev1.Record{Key: r.GetKey(), Value: r.GetValue()})
 	}
-	return guards
+	txn.Guards = append(guards, txn.Guards...)
 }
 
 // kickDNS is what a new deployment does to DNS: each change of the API's names

@@ -54,7 +54,8 @@ func (s *apiGateway) CreateRestApi(ctx context.Context, req *apigatewayv1.Create
 		a.CreatedDate = epoch(s.cfg.Now())
 
 		key := who.key(statev1.Type_TYPE_REST_API, id)
-		txn := &statev1.Txn{Guards: append([]*statev1.Guard{absent(key)}, associationGuards(v, nil, a, who.Region)...)}
+		txn := &statev1.Txn{Guards: []*statev1.Guard{absent(key)}}
+		touchEndpoints(txn, v, nil, a, who.Region)
 		if req.GetCloneFrom() != "" {
 			source, err := findAPI(v, who, req.GetCloneFrom())
 			if err != nil {
@@ -330,9 +331,10 @@ func (s *apiGateway) UpdateRestApi(ctx context.Context, req *apigatewayv1.Update
 			return nil, err
 		}
 		txn := &statev1.Txn{
-			Guards: append([]*statev1.Guard{guard(before.record)}, associationGuards(v, before.RestApi, after, who.Region)...),
+			Guards: []*statev1.Guard{guard(before.record)},
 			Puts:   []*statev1.Record{restAPIRecord(state.KeyOf(before.record.Key), after)},
 		}
+		touchEndpoints(txn, v, before.RestApi, after, who.Region)
 		if change := apiDNS(s.cfg, v, before.RestApi, after, state.KeyOf(before.record.Key)); change != nil {
 			txn.Puts = append(txn.Puts, change)
 		}

@@ -367,7 +367,7 @@ func describeEndpoint(cfg Config, v *state.View, key state.Key, vpc *statev1.Vpc
 	switch {
 	case !endpointLives(e):
 		shown.State = new("deleting")
-	case now.Before(time.Unix(0, e.GetAvailableAt())):
+	case now.Before(time.Unix(0, max(e.GetAvailableAt(), e.GetSettledAt()))):
 		shown.State = new("pending")
 	default:
 		shown.State = new("available")

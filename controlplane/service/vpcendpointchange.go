@@ -55,7 +55,9 @@ func (s *ec2Server) ModifyVpcEndpoint(ctx context.Context, req *ec2v1.ModifyVpcE
 }
 
 func (s *ec2Server) modifyEndpoint(w *vpcWrite, key state.Key, before *statev1.VpcEndpoint, req *ec2v1.ModifyVpcEndpointRequest) error {
-	e := w.open(key).GetVpcEndpoint()
+	opened := w.open(key)
+	w.txn.Guards = append(w.txn.Guards, guard(opened)) // an association touches it: see touchEndpoints
+	e := opened.GetVpcEndpoint()
 	edit := endpointEdit{w: w, e: e}
 	switch {
 	case req.GetResetPolicy():
@@ -87,7 +89,7 @@ func (s *ec2Server) modifyEndpoint(w *vpcWrite, key state.Key, before *statev1.V
 		if err != nil {
 			return err
 		}
-		e.AvailableAt = dnsNow(s.cfg, w.view).Add(profile.Pending(settings.GetDnsSeed(), key.ID)).UnixNano()
+		e.SettledAt = dnsNow(s.cfg, w.view).Add(profile.Pending(settings.GetDnsSeed(), key.ID)).UnixNano()
 	}
 	enis := endpointAddresses{before: addressesOf(w.view, key, before), after: edit.addresses()}
 	w.add(endpointDNS(s.cfg, w.view, before, e, enis, key))
@@ -187,6 +189,7 @@ func (s *ec2Server) deleteEndpoint(v *state.View, c Caller, id string) (*statev1
 	if err != nil {
 		return nil, err
 	}
+	w.txn.Guards = append(w.txn.Guards, guard(r)) // an association touches it: see touchEndpoints
 	key := state.KeyOf(r.GetKey())
 	enis := endpointAddresses{before: addressesOf(v, key, before)}
 	after := proto.CloneOf(before)

@@ -1187,7 +1187,10 @@ type VpcEndpoint struct {
 	AvailableAt int64 `protobuf:"varint,3,opt,name=available_at,json=availableAt,proto3" json:"available_at,omitempty"`
 	DeletedAt   int64 `protobuf:"varint,4,opt,name=deleted_at,json=deletedAt,proto3" json:"deleted_at,omitempty"`
 	// The document as given; empty means full access.
-	Policy        string `protobuf:"bytes,5,opt,name=policy,proto3" json:"policy,omitempty"`
+	Policy string `protobuf:"bytes,5,opt,name=policy,proto3" json:"policy,omitempty"`
+	// Until this instant of the DNS clock a modification shows as "pending". Only
+	// that: names and interfaces are there from available_at on.
+	SettledAt     int64 `protobuf:"varint,6,opt,name=settled_at,json=settledAt,proto3" json:"settled_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1255,6 +1258,13 @@ func (x *VpcEndpoint) GetPolicy() string {
 		return x.Policy
 	}
 	return ""
+}
+
+func (x *VpcEndpoint) GetSettledAt() int64 {
+	if x != nil {
+		return x.SettledAt
+	}
+	return 0
 }
 
 // Token remembers the answer of a create that carried a client token.
@@ -1922,7 +1932,7 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\x0fprivate_zone_id\x18\t \x01(\tR\rprivateZoneId\"}\n" +
 	"\rSecurityGroup\x123\n" +
 	"\x05group\x18\x01 \x01(\v2\x1d.postern.ec2.v1.SecurityGroupR\x05group\x127\n" +
-	"\x05rules\x18\x02 \x03(\v2!.postern.ec2.v1.SecurityGroupRuleR\x05rules\"\xbf\x01\n" +
+	"\x05rules\x18\x02 \x03(\v2!.postern.ec2.v1.SecurityGroupRuleR\x05rules\"\xde\x01\n" +
 	"\vVpcEndpoint\x127\n" +
 	"\bendpoint\x18\x01 \x01(\v2\x1b.postern.ec2.v1.VpcEndpointR\bendpoint\x12\x1d\n" +
 	"\n" +
@@ -1930,7 +1940,9 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\favailable_at\x18\x03 \x01(\x03R\vavailableAt\x12\x1d\n" +
 	"\n" +
 	"deleted_at\x18\x04 \x01(\x03R\tdeletedAt\x12\x16\n" +
-	"\x06policy\x18\x05 \x01(\tR\x06policy\"\x82\x01\n" +
+	"\x06policy\x18\x05 \x01(\tR\x06policy\x12\x1d\n" +
+	"\n" +
+	"settled_at\x18\x06 \x01(\x03R\tsettledAt\"\x82\x01\n" +
 	"\x05Token\x12\x1c\n" +
 	"\toperation\x18\x01 \x01(\tR\toperation\x12 \n" +
 	"\vfingerprint\x18\x02 \x01(\fR\vfingerprint\x12\x1a\n" +
