@@ -88,26 +88,25 @@ func TestForgottenVoterIsRefused(t *testing.T) {
 	l.runsInto("n3", cluster.ErrForgotten)
 
 	// Removed and added anew it may.
-	leader := l.leader()
-	if err := l.nodes[leader].RemovePeer(ctx(t), "n3"); err != nil {
-		t.Fatal(err)
-	}
+	l.onLeader(func(n *labNode) error { return n.RemovePeer(ctx(t), "n3") })
 	n3 := l.add("n3")
-	conn, err := l.peerConn("test")(l.raft[leader])
-	if err != nil {
-		t.Fatal(err)
-	}
 	join := &clusterv1.JoinRequest{Id: "n3", Address: l.raft["n3"], Voter: true, Instance: n3.Instance()}
-	if _, err := clusterv1.NewPeerClient(conn).Join(ctx(t), join); err != nil {
-		t.Fatal(err)
+	ask := func() error {
+		conn, err := l.peerConn("test")(l.raft[l.leader("n3")])
+		if err != nil {
+			return err
+		}
+		_, err = clusterv1.NewPeerClient(conn).Join(ctx(t), join)
+		return err
 	}
+	eventually(t, "n3 joins", func() bool { return ask() == nil })
 	l.ready()
 	if v, err := n3.ReadView(ctx(t)); err != nil || value(v, "a") != "1" {
 		t.Errorf("n3 reads %v, %v", v, err)
 	}
 	// Nobody else gets the id while it is a member.
 	join.Instance = "another"
-	if _, err := clusterv1.NewPeerClient(conn).Join(ctx(t), join); status.Code(err) != codes.FailedPrecondition {
+	if err := ask(); status.Code(err) != codes.FailedPrecondition {
 		t.Errorf("another folder joined under a member's id: %v", err)
 	}
 }

@@ -310,6 +310,30 @@ func (l *lab) write(id, value string) state.Result {
 	return result
 }
 
+// onLeader does something on the leader, again while leaders change under it:
+// on a busy machine they do.
+func (l *lab) onLeader(do func(*labNode) error) {
+	l.t.Helper()
+	eventually(l.t, "done on the leader", func() bool {
+		err := do(l.nodes[l.leader()])
+		if err != nil && !errors.Is(err, cluster.ErrNotLeader) && !errors.Is(err, cluster.ErrUnknownOutcome) {
+			l.t.Fatal(err)
+		}
+		return err == nil
+	})
+}
+
+// transfer makes a node the leader.
+func (l *lab) transfer(to string) {
+	l.t.Helper()
+	eventually(l.t, to+" leads", func() bool {
+		if !l.nodes[to].IsLeader() {
+			_ = l.nodes[l.leader()].TransferLeader(ctx(l.t), to)
+		}
+		return l.nodes[to].IsLeader()
+	})
+}
+
 func metric(t testing.TB, n *labNode, name string) float64 {
 	t.Helper()
 	families, err := n.registry.Gather()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/posternhq/postern/controlplane/cluster"
+	"github.com/posternhq/postern/controlplane/state"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
 
@@ -19,14 +20,13 @@ func TestThreeNodes(t *testing.T) {
 	l.start("n1", "n2", "n3")
 	l.ready()
 	t.Logf("ready after %v", time.Since(began))
-	leader := l.nodes[l.leader()]
 
 	// What is acknowledged anywhere is read everywhere, at once.
 	for i := range 50 {
 		want := fmt.Sprint(i)
-		result, err := leader.Propose(ctx(t), put("a", want))
-		if err != nil || result.Refused != nil {
-			t.Fatal(result, err)
+		result := l.write("a", want)
+		if result.Refused != nil {
+			t.Fatal(result)
 		}
 		for id, n := range l.nodes {
 			v, err := n.ReadView(ctx(t))
@@ -42,21 +42,31 @@ func TestThreeNodes(t *testing.T) {
 	// A refused guard is an answer, not an error, and names its key.
 	guarded := put("a", "never")
 	guarded.Guards = []*statev1.Guard{{Key: key("a").Proto(), ModifyIndex: 1}}
-	result, err := leader.Propose(ctx(t), guarded)
-	if err != nil || result.Refused == nil || *result.Refused != key("a") {
-		t.Errorf("stale guard: %v, %v", result, err)
-	}
-
-	for id, n := range l.nodes {
-		if n == leader {
-			continue
+	l.onLeader(func(n *labNode) error {
+		result, err := n.Propose(ctx(t), guarded)
+		if err == nil && (result.Refused == nil || *result.Refused != key("a")) {
+			t.Errorf("stale guard: %v", result)
 		}
-		if _, err := n.Propose(ctx(t), put("b", "")); !errors.Is(err, cluster.ErrNotLeader) {
-			t.Errorf("follower %s proposes: %v", id, err)
+		return err
+	})
+	l.onLeader(func(n *labNode) error {
+		_, err := n.Propose(ctx(t), &statev1.Txn{Puts: []*statev1.Record{{Key: &statev1.Key{Type: 9999, Id: "x"}}}})
+		if errors.Is(err, cluster.ErrNotLeader) {
+			return err
+		}
+		if !errors.Is(err, state.ErrMalformed) {
+			t.Errorf("a transaction that would stop every replica was proposed: %v", err)
+		}
+		return nil
+	})
+	followers := 0
+	for _, n := range l.nodes {
+		if _, err := n.Propose(ctx(t), put("b", "")); errors.Is(err, cluster.ErrNotLeader) {
+			followers++
 		}
 	}
-	if _, err := leader.Propose(ctx(t), &statev1.Txn{Puts: []*statev1.Record{{Key: &statev1.Key{Type: 9999, Id: "x"}}}}); err == nil {
-		t.Error("a transaction that would stop every replica was proposed")
+	if followers < 2 {
+		t.Errorf("%d of 3 nodes say that they do not lead", followers)
 	}
 
 	// All replicas at one index have the same hash (guarantee 12).
@@ -167,7 +177,8 @@ func TestPartitionedLeaderDoesNotRead(t *testing.T) {
 }
 
 func TestGroupCommit(t *testing.T) {
-	l := newLab(t, nil)
+	// The patience of the real defaults: this test is about one leader's disk.
+	l := newLab(t, func(c *cluster.Config) { c.HeartbeatTimeout, c.ElectionTimeout, c.LeaseTimeout = 0, 0, 0 })
 	l.start("n1", "n2", "n3")
 	l.ready()
 	leader := l.nodes[l.leader()]
@@ -178,8 +189,7 @@ func TestGroupCommit(t *testing.T) {
 	for w := range writers {
 		group.Go(func() {
 			for i := range each {
-				id := fmt.Sprint("w", w)
-				if _, err := leader.Propose(ctx(t), put(id, fmt.Sprint(i))); err != nil {
+				if _, err := leader.Propose(ctx(t), put(fmt.Sprint("w", w), fmt.Sprint(i))); err != nil {
 					t.Error(err)
 					return
 				}
@@ -225,9 +235,7 @@ func TestMembership(t *testing.T) {
 	if n2.Ready() == nil {
 		t.Error("a node that nobody added is ready")
 	}
-	if err := first.AddPeer(ctx(t), "n2", l.raft["n2"], true); err != nil {
-		t.Fatal(err)
-	}
+	l.onLeader(func(n *labNode) error { return n.AddPeer(ctx(t), "n2", l.raft["n2"], true) })
 	l.ready()
 	if got := value(n2.StaleView(), "k150"); got != "150" {
 		t.Errorf("the new node has %q", got)
@@ -240,40 +248,34 @@ func TestMembership(t *testing.T) {
 	if err := first.AddPeer(ctx(t), "n3", "127.0.0.1:1", false); err == nil {
 		t.Error("a voter that can't be reached was added")
 	}
-	if err := first.AddPeer(ctx(t), "n2", l.raft["n2"], false); err != nil {
-		t.Fatal(err)
-	}
+	l.onLeader(func(n *labNode) error { return n.AddPeer(ctx(t), "n2", l.raft["n2"], false) })
 	l.add("n3")
-	if err := first.AddPeer(ctx(t), "n3", l.raft["n3"], false); err != nil {
-		t.Fatal(err)
-	}
+	l.onLeader(func(n *labNode) error { return n.AddPeer(ctx(t), "n3", l.raft["n3"], false) })
 	l.ready()
 	eventually(t, "all peers reachable", func() bool {
-		peers, err := first.Peers(ctx(t))
+		leader := l.leader()
+		peers, err := l.nodes[leader].Peers(ctx(t))
 		if err != nil || len(peers) != 3 {
 			return false
 		}
 		for _, p := range peers {
-			if !p.Voter || !p.Known || !p.Reachable || p.Leader != (p.ID == "n1") {
+			if !p.Voter || !p.Known || !p.Reachable || p.Leader != (p.ID == leader) {
 				return false
 			}
 		}
 		return true
 	})
-	if err := first.TransferLeader(ctx(t), "n2"); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "n2 leads", n2.IsLeader)
+	l.transfer("n2")
 	if err := n2.TransferLeader(ctx(t), "nobody"); err == nil {
 		t.Error("the leadership went to nobody")
 	}
 	l.write("by n2", "1")
-	if err := n2.RemovePeer(ctx(t), "n1"); err != nil {
-		t.Fatal(err)
-	}
-	if peers, err := n2.Peers(ctx(t)); err != nil || len(peers) != 2 {
-		t.Errorf("peers = %v, %v", peers, err)
-	}
+	l.onLeader(func(n *labNode) error { return n.RemovePeer(ctx(t), "n1") })
+	l.stop("n1")
+	eventually(t, "two peers", func() bool {
+		peers, err := n2.Peers(ctx(t))
+		return err == nil && len(peers) == 2
+	})
 	l.write("without n1", "1")
 }
 

@@ -108,9 +108,9 @@ func TestSnapshotOfFullDisk(t *testing.T) {
 
 // Each way to damage a stream is noticed, and the state stays as it was.
 func TestBrokenSnapshots(t *testing.T) {
-	f, _ := filled(t)
+	writer, _ := filled(t)
 	var out sink
-	if err := persist(t, f, &out); err != nil {
+	if err := persist(t, writer, &out); err != nil {
 		t.Fatal(err)
 	}
 	whole := out.Bytes()
@@ -135,16 +135,16 @@ func TestBrokenSnapshots(t *testing.T) {
 			Records: &statev1.RaftSnapshotRecords{Records: []*statev1.Record{{}}},
 		}}), frames[len(frames)-1]),
 	}
-	for n := 1; n < len(whole); n += len(whole) / 50 {
+	for n := 1; n < len(whole); n += len(whole) / 25 {
 		broken[fmt.Sprint("cut at ", n)] = whole[:n]
 		flipped := bytes.Clone(whole)
 		flipped[n] ^= 0x10
 		broken[fmt.Sprint("flipped at ", n)] = flipped
 	}
+	f, store := filled(t)
+	before := store.View()
 	for name, data := range broken {
 		t.Run(name, func(t *testing.T) {
-			f, store := filled(t)
-			before := store.View()
 			if err := f.Restore(io.NopCloser(bytes.NewReader(data))); err == nil {
 				t.Error("restored")
 			}

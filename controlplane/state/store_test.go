@@ -224,26 +224,6 @@ func TestChanged(t *testing.T) {
 			}
 		})
 	}
-
-	// The log is bounded, and what it still covers is whole.
-	for i := uint64(4); i < 100; i++ {
-		txn := &statev1.Txn{}
-		for n := range 500 {
-			txn.Puts = append(txn.Puts, put(apiKey(fmt.Sprint(i, "-", n))))
-		}
-		s.Apply(i, []*statev1.Txn{txn})
-	}
-	if _, ok := s.View().Changed(3); ok {
-		t.Error("the log reaches back further than it can")
-	}
-	for i := uint64(4); i <= 99; i++ {
-		if changes, ok := s.View().Changed(i); ok && len(changes) != 500*int(99-i) {
-			t.Fatalf("since %d: %d changes, want %d", i, len(changes), 500*(99-i))
-		}
-	}
-	if _, ok := s.View().Changed(80); !ok {
-		t.Error("the log forgets too early")
-	}
 }
 
 func TestWipe(t *testing.T) {
