@@ -39,7 +39,7 @@ type Eni struct {
 
 // Admits says whether some security group of the endpoint lets a source, given
 // by its VPC address, connect.
-func (e *Endpoint) Admits(source netip.Addr) bool { return e.admit.Contains(source) }
+func (e *Endpoint) Admits(source netip.Addr) bool { return e.admit.Contains(source.Unmap()) }
 
 func compileEndpoint(m *edgev1.VpcEndpoint) (*Endpoint, error) {
 	e := &Endpoint{ID: m.GetId(), Account: m.GetAccount(), Region: m.GetRegion(), VPC: m.GetVpcId(), groups: m.GetIngressGroups()}
@@ -92,7 +92,7 @@ func compileGroup(m *edgev1.SecurityGroup) (*group, error) {
 		if err != nil {
 			return nil, fmt.Errorf("member address: %w", err)
 		}
-		g.members = append(g.members, a)
+		g.members = append(g.members, a.WithZone("").Unmap())
 	}
 	return g, nil
 }
@@ -149,6 +149,9 @@ func (v *VPC) Source(peer netip.Addr) (source netip.Addr, reachable bool) {
 		return netip.Addr{}, false
 	}
 	for _, p := range v.CIDRs {
+		if !p.Addr().Is4() {
+			continue
+		}
 		high := p.Addr().As4()
 		if a := netip.AddrFrom4([4]byte{high[0], high[1], b[2], b[3]}); p.Contains(a) {
 			return a, true
@@ -163,6 +166,9 @@ func prefixes(list []string) ([]netip.Prefix, error) {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
 			return nil, fmt.Errorf("range %q: %w", s, err)
+		}
+		if p.Addr().Is4In6() {
+			return nil, fmt.Errorf("range %q: an IPv4 range in IPv6 notation", s)
 		}
 		out = append(out, p.Masked())
 	}
