@@ -49,11 +49,11 @@ type request struct {
 }
 
 // decide says whether a request may pass, as far as its head tells: API, stage,
-// route, authentication, policies, in the order of private-apis.md §6. It fills
-// in q as it goes; what it did not reach stays zero.
+// route, authentication, policies, in the order of private-apis.md §6. All of it
+// goes by the one table in q. It fills in q as it goes; what it did not reach
+// stays zero.
 func (e *Edge) decide(q *request, r *http.Request) verdict {
 	q.statement = -1
-	q.in = e.now.Load()
 	switch {
 	case q.in == nil || q.arrival == nil:
 		return unready

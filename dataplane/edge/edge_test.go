@@ -240,7 +240,6 @@ func start(t testing.TB, w *world, change func(*Config)) *running {
 }
 
 func (r *running) install(w *world) {
-	r.t.Helper()
 	r.index++
 	table, rejected := compile.Config{Integration: r.Prepare}.Compile(r.Table(), w.update(r.t, r.index))
 	if len(rejected) > 0 {

@@ -133,19 +133,23 @@ func (k *Keeper) Ready() error {
 // Certificate is for tls.Config.GetCertificate. If the certificate for the name
 // that the client asks for is being signed, the handshake waits for it a while.
 func (k *Keeper) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return k.forName(hello.Context(), hello.ServerName)
+}
+
+func (k *Keeper) forName(ctx context.Context, name string) (*tls.Certificate, error) {
 	deadline := time.NewTimer(handshakeWait)
 	defer deadline.Stop()
 	for {
 		k.mu.Lock()
 		cert, changed, complete := k.cert, k.changed, k.complete()
 		k.mu.Unlock()
-		if cert != nil && (complete || hello.ServerName == "" || cert.Leaf.VerifyHostname(hello.ServerName) == nil) {
+		if cert != nil && (complete || name == "" || cert.Leaf.VerifyHostname(name) == nil) {
 			return cert, nil
 		}
 		select {
 		case <-changed:
-		case <-hello.Context().Done():
-			return nil, hello.Context().Err()
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		case <-deadline.C:
 			if cert == nil {
 				return nil, errors.New("no serving certificate yet")

@@ -41,6 +41,7 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 
+	q.in = e.now.Load()
 	v := limits(r)
 	if v == allowed {
 		v = e.timedDecide(q, r)
