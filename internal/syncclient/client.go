@@ -108,7 +108,7 @@ type Client struct {
 	cache *cache
 
 	index atomic.Uint64 // written under mu, with rejected
-	echo  atomic.Int64 // reading of the clock as of which all is fresh; 0: never
+	echo  atomic.Int64  // reading of the clock as of which all is fresh; 0: never
 
 	mu       sync.Mutex
 	places   []Place

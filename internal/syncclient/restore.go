@@ -49,6 +49,8 @@ func replay(r io.Reader, size int64, domain syncv1.Domain, verify verifier) *res
 			return out
 		case err == nil && m.GetDomain() != domain:
 			err = fmt.Errorf("frame of domain %v", m.GetDomain())
+		case err == nil && m.GetRejections() && len(parts.parts) > 0:
+			err = errors.New("rejections inside a snapshot")
 		case err == nil && m.GetRejections():
 			out.reject(m.GetRejected())
 			out.end = in.end
