@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/posternhq/postern/controlplane/rpc"
+	"github.com/posternhq/postern/dnsprop"
+	"github.com/posternhq/postern/dnsprop/receive"
+	"github.com/posternhq/postern/internal/pki"
+	adminv1 "github.com/posternhq/postern/proto/postern/admin/v1"
+)
+
+type dnsCmd struct {
+	Serve   dnsServeCmd   `cmd:"" default:"withargs" help:"Run the DNS server."`
+	Trace   dnsTraceCmd   `cmd:"" help:"Show where changes of names stand, place by place."`
+	Advance dnsAdvanceCmd `cmd:"" help:"Move the DNS clock forward."`
+	Clock   dnsClockCmd   `cmd:"" help:"Show the DNS clock, or set its speed."`
+}
+
+type dnsServeCmd struct {
+	roleFlags
+	Servers       []string `required:"" help:"gRPC addresses of control-plane nodes; any of them will do." placeholder:"HOST:PORT"`
+	DNS           string   `name:"listen-dns" default:"127.0.0.1:4753" help:"Public resolver; VPC resolvers use the same port at their base + 2."`
+	AuthorityPort int      `name:"authority-port" default:"4754" help:"First of the four authorities' ports."`
+	Forward       string   `name:"dns-forward" help:"Server to ask about names that are not Postern's; they are refused by default." placeholder:"HOST:PORT"`
+}
+
+// Help is shown by `postern dns serve --help`.
+func (dnsServeCmd) Help() string {
+	return `Runs the DNS server: four authorities, a public resolver, and a resolver for each VPC and zone.
+
+Example:
+  postern dns --id dns1 --data ./lab --servers 127.0.0.1:4781
+  dig @127.0.0.1 -p 4753 API-VPCE.execute-api.us-west-2.amazonaws.com`
+}
+
+func (c *dnsServeCmd) Run(ctx context.Context, g *globals) error {
+	identity, err := c.identity(pki.RoleDNS)
+	if err != nil {
+		return err
+	}
+	dir, unlock, err := c.folder("dns")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	registry := newRegistry()
+	cfg := dnsprop.Config{ID: c.ID, Resolver: c.DNS, Forward: c.Forward, Logger: g.logger(), Registerer: registry}
+	for i := range cfg.Authorities {
+		cfg.Authorities[i] = net.JoinHostPort("127.0.0.1", strconv.Itoa(c.AuthorityPort+i))
+	}
+	server, err := dnsprop.New(cfg)
+	if err != nil {
+		return err
+	}
+	peers := rpc.NewPeers(credentials.NewTLS(identity.ClientTLS([]pki.Role{pki.RoleServer}, "h2")))
+	defer peers.Close()
+	supply, err := receive.New(receive.Config{ID: c.ID, Server: server, Dir: dir, Servers: c.Servers, Dial: peers.Conn, Verify: identity.Verify, Logger: g.logger()})
+	if err != nil {
+		return err
+	}
+	return c.serve(ctx, g, identity, registry, server.Ready, supply.Run)
+}
+
+type dnsTraceCmd struct {
+	clientFlags
+	Subject string        `arg:"" optional:"" help:"API id, endpoint id, change id or name; all changes by default."`
+	Watch   bool          `help:"Go on until all of them are visible everywhere."`
+	Every   time.Duration `default:"500ms" help:"How often --watch looks."`
+}
+
+func (dnsTraceCmd) Help() string {
+	return "Examples:\n  postern dns trace u67n3ov968 --watch\n  postern dns trace -o json"
+}
+
+type changeJSON struct {
+	ID        string        `json:"id"`
+	Subject   string        `json:"subject"`
+	Index     uint64        `json:"index"`
+	Status    string        `json:"status"`
+	Names     []string      `json:"names"`
+	Submitted string        `json:"submitted"`
+	Attempts  uint32        `json:"attempts"`
+	Instants  []instantJSON `json:"instants"`
+}
+
+type instantJSON struct {
+	Place   string `json:"place"`
+	DNS     string `json:"dns_time,omitempty"`
+	Wall    string `json:"wall_time,omitempty"`
+	Visible bool   `json:"visible"`
+	Lost    bool   `json:"lost"`
+}
+
+func (c *dnsTraceCmd) Run(ctx context.Context, g *globals) error {
+	client, closeConn, err := c.admin()
+	if err != nil {
+		return err
+	}
+	defer closeConn()
+	for {
+		answer, err := client.ListDnsChanges(ctx, &adminv1.ListDnsChangesRequest{Subject: c.Subject})
+		if err != nil {
+			return err
+		}
+		pending := 0
+		for _, change := range answer.GetChanges() {
+			if change.GetStatus() != "INSYNC" {
+				pending++
+			}
+		}
+		if !c.Watch || pending == 0 {
+			return printChanges(g, answer.GetChanges())
+		}
+		fmt.Fprintf(g.stderr, "%d of %d changes are visible everywhere\n", len(answer.GetChanges())-pending, len(answer.GetChanges()))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(c.Every):
+		}
+	}
+}
+
+func printChanges(g *globals, changes []*adminv1.DnsChangeStatus) error {
+	if g.Output == "json" {
+		out := []changeJSON{}
+		for _, change := range changes {
+			j := changeJSON{
+				ID: "/change/" + change.GetId(), Subject: change.GetSubject(), Index: change.GetIndex(), Status: change.GetStatus(),
+				Names: change.GetNames(), Submitted: rfc3339(time.Unix(0, change.GetSubmittedAtUnixNano())), Attempts: change.GetAttempts(),
+			}
+			for _, i := range change.GetInstants() {
+				instant := instantJSON{Place: i.GetPlace(), Visible: i.GetVisible(), Lost: i.GetLost()}
+				if !i.GetLost() {
+					instant.DNS = rfc3339(time.Unix(0, i.GetDnsUnixNano()))
+					if i.GetWallUnixNano() != 0 {
+						instant.Wall = rfc3339(time.Unix(0, i.GetWallUnixNano()))
+					}
+				}
+				j.Instants = append(j.Instants, instant)
+			}
+			out = append(out, j)
+		}
+		writeJSON(g.stdout, map[string]any{"changes": out})
+		return nil
+	}
+	rows := [][]string{{"CHANGE", "VERSION", "STATUS", "NS1", "NS2", "NS3", "NS4", "NAMES"}}
+	for _, change := range changes {
+		row := []string{change.GetId(), strconv.FormatUint(change.GetIndex(), 10), change.GetStatus()}
+		for _, i := range change.GetInstants() {
+			switch {
+			case i.GetVisible():
+				row = append(row, "visible")
+			case i.GetLost():
+				row = append(row, "lost")
+			case i.GetWallUnixNano() == 0:
+				row = append(row, "frozen")
+			default:
+				row = append(row, fmt.Sprintf("in %.1fs", time.Until(time.Unix(0, i.GetWallUnixNano())).Seconds()))
+			}
+		}
+		for i, name := range change.GetNames() {
+			if i == 0 {
+				rows = append(rows, append(row, name))
+			} else {
+				rows = append(rows, []string{"", "", "", "", "", "", "", name})
+			}
+		}
+	}
+	table(g.stdout, rows)
+	return nil
+}
+
+type dnsAdvanceCmd struct {
+	clientFlags
+	By time.Duration `arg:"" help:"How far, for example 5m."`
+}
+
+func (dnsAdvanceCmd) Help() string {
+	return "Moves schedules, TTLs and endpoint states at every place; one commit.\n\nExample:\n  postern dns advance 5m"
+}
+
+func (c *dnsAdvanceCmd) Run(ctx context.Context, g *globals) error {
+	client, closeConn, err := c.admin()
+	if err != nil {
+		return err
+	}
+	defer closeConn()
+	answer, err := client.AdvanceDns(ctx, &adminv1.AdvanceDnsRequest{DurationMs: c.By.Milliseconds()})
+	if err != nil {
+		return err
+	}
+	return g.done("the DNS clock says %s", rfc3339(time.Unix(0, answer.GetDnsNowUnixNano())))
+}
+
+type dnsClockCmd struct {
+	clientFlags
+	Speed *float64 `help:"New speed; 0 freezes." placeholder:"N"`
+}
+
+func (dnsClockCmd) Help() string {
+	return "Examples:\n  postern dns clock\n  postern dns clock --speed 0"
+}
+
+func (c *dnsClockCmd) Run(ctx context.Context, g *globals) error {
+	client, closeConn, err := c.admin()
+	if err != nil {
+		return err
+	}
+	defer closeConn()
+	if c.Speed != nil {
+		if _, err := client.UpdateSettings(ctx, &adminv1.UpdateSettingsRequest{Settings: &adminv1.Settings{DnsSpeed: proto.Float64(*c.Speed)}}); err != nil {
+			return err
+		}
+	}
+	answer, err := client.GetSettings(ctx, &adminv1.GetSettingsRequest{})
+	if err != nil {
+		return err
+	}
+	now, speed := rfc3339(time.Unix(0, answer.GetDnsNowUnixNano())), answer.GetSettings().GetDnsSpeed()
+	if g.Output == "json" {
+		writeJSON(g.stdout, dnsJSON{answer.GetSettings().GetDnsProfile(), speed, now, speed == 0})
+		return nil
+	}
+	fmt.Fprintf(g.stdout, "DNS time %s, speed %g, profile %s\n", now, speed, answer.GetSettings().GetDnsProfile())
+	return nil
+}

@@ -1,0 +1,140 @@
+// Command postern is the whole product: a control-plane node, an edge, a DNS
+// server, all of them on one machine, and the tools that talk to them.
+//
+// Each subcommand has a file of its own. Commands parse flags, compose the Runs
+// of the packages that do the work, and print; nothing else lives here.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/posternhq/postern/internal/buildinfo"
+)
+
+// Exit codes of every command.
+const (
+	exitDid      = 0
+	exitCouldNot = 1
+	exitUsage    = 2
+)
+
+// globals are the flags that every command takes.
+type globals struct {
+	Output   string           `short:"o" enum:"text,json" default:"text" help:"How to print answers: text for people, json for scripts."`
+	LogLevel string           `name:"log-level" enum:"debug,info,warn,error" default:"warn" help:"Least severe log lines to write (to standard error)."`
+	Config   kong.ConfigFlag  `help:"YAML file with settings, one key a flag (dns-speed: 60). Flags and POSTERN_… variables win over it." placeholder:"FILE"`
+	Version  kong.VersionFlag `help:"Print the version and exit."`
+
+	stdout io.Writer
+	stderr io.Writer
+}
+
+type cli struct {
+	globals
+
+	Dev    devCmd    `cmd:"" help:"Run everything on loopback, in one process."`
+	Demo   demoCmd   `cmd:"" help:"Play the private-API story on a throw-away cluster."`
+	Server serverCmd `cmd:"" help:"Run one control-plane node."`
+	Edge   edgeCmd   `cmd:"" help:"Run one edge."`
+	DNS    dnsCmd    `cmd:"" name:"dns" help:"Run the DNS server, or ask and steer it."`
+	Status statusCmd `cmd:"" help:"Show versions and lag of every node and place."`
+	Wait   waitCmd   `cmd:"" help:"Wait until every place shows a version."`
+	VPC    vpcCmd    `cmd:"" name:"vpc" help:"Be a client inside a VPC."`
+	Admin  adminCmd  `cmd:"" help:"Operate nodes and places."`
+}
+
+func main() {
+	// The first signal asks for a graceful stop; a second one ends at once.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is main without the process: it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var c cli
+	c.stdout, c.stderr = stdout, stderr
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("postern"),
+		kong.Description("A private API gateway that you run yourself, compatible with the private REST APIs of Amazon API Gateway, and a laboratory for eventual consistency."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code }),
+		kong.DefaultEnvars("POSTERN"),
+		kong.Configuration(yamlResolver),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Vars{"version": buildinfo.Version()},
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err != nil {
+		fmt.Fprintf(stderr, "postern: %v\n", err)
+		return exitUsage
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if exited >= 0 { // --help or --version answered
+		return exited
+	}
+	if err != nil {
+		return c.fail(err, exitUsage)
+	}
+	err = parsed.Run(&c.globals)
+	var code exitCode
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitDid
+	case errors.As(err, &code):
+		return int(code)
+	case errors.As(err, &usage):
+		return c.fail(err, exitUsage)
+	default:
+		return c.fail(err, exitCouldNot)
+	}
+}
+
+// exitCode ends a command that has said everything already.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+// usageError is a mistake in what was typed, found after parsing.
+type usageError struct{ error }
+
+func (g *globals) fail(err error, code int) int {
+	kind := "could_not"
+	if code == exitUsage {
+		kind = "usage"
+	}
+	message := plain(err)
+	if g.Output == "json" {
+		writeJSON(g.stderr, map[string]any{"error": map[string]string{"kind": kind, "message": message}})
+	} else {
+		fmt.Fprintf(g.stderr, "postern: %s\n", message)
+		if code == exitUsage {
+			fmt.Fprintln(g.stderr, "Try `postern --help`.")
+		}
+	}
+	return code
+}
+
+// logger writes for a person: levels below the chosen one are dropped.
+func (g *globals) logger() *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(strings.ToUpper(g.LogLevel))); err != nil {
+		level = slog.LevelWarn
+	}
+	return slog.New(slog.NewJSONHandler(g.stderr, &slog.HandlerOptions{Level: level}))
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/posternhq/postern/controlplane"
+	"github.com/posternhq/postern/controlplane/cluster"
+	"github.com/posternhq/postern/internal/pki"
+)
+
+type serverCmd struct {
+	roleFlags
+	settingsFlags
+	API       string        `name:"listen-api" default:"127.0.0.1:4780" help:"AWS-compatible HTTP; loopback only under --auth=none."`
+	GRPC      string        `name:"listen-grpc" default:"127.0.0.1:4781" help:"gRPC and raft, over mutual TLS."`
+	Advertise string        `help:"Address that other nodes and edges dial; that of --listen-grpc by default." placeholder:"HOST:PORT"`
+	Peers     []string      `help:"First voters, this node among them, alike on each: ID=HOST:PORT,…. Only a node without data uses them." placeholder:"ID=HOST:PORT"`
+	Join      []string      `help:"Running nodes, one of which is asked to add this one." placeholder:"HOST:PORT"`
+	Auth      string        `enum:"none" default:"none" help:"How callers are known: none (any signature is accepted)."`
+	Heartbeat time.Duration `default:"500ms" help:"Heartbeat and election timeout of consensus."`
+}
+
+// Help is shown by `postern server --help`.
+func (serverCmd) Help() string {
+	return `Runs one node of the control plane: state in a replicated log, AWS's APIs in front, snapshots for edges behind.
+
+Examples:
+  postern server --id n1 --data /var/lib/postern --peers n1=127.0.0.1:4781
+  postern server --id n2 --data ./lab --listen-api 127.0.0.1:4880 --listen-grpc 127.0.0.1:4881 \
+    --peers n1=127.0.0.1:4781,n2=127.0.0.1:4881,n3=127.0.0.1:4981`
+}
+
+func (c *serverCmd) voters() ([]cluster.Server, error) {
+	var out []cluster.Server
+	for _, p := range c.Peers {
+		id, address, ok := strings.Cut(p, "=")
+		if _, _, err := net.SplitHostPort(address); !ok || id == "" || err != nil {
+			return nil, usageError{fmt.Errorf("--peers %q: want ID=HOST:PORT", p)}
+		}
+		out = append(out, cluster.Server{ID: id, Address: address})
+	}
+	if len(out) == 0 && len(c.Join) == 0 {
+		// A node alone: its own first voter.
+		advertise := c.Advertise
+		if advertise == "" {
+			advertise = c.GRPC
+		}
+		out = append(out, cluster.Server{ID: c.ID, Address: advertise})
+	}
+	return out, nil
+}
+
+func (c *serverCmd) Run(ctx context.Context, g *globals) error {
+	voters, err := c.voters()
+	if err != nil {
+		return err
+	}
+	identity, err := c.identity(pki.RoleServer)
+	if err != nil {
+		return err
+	}
+	ca, err := pki.LoadOrCreateCA(c.Data)
+	if err != nil {
+		return err
+	}
+	dir, unlock, err := c.folder("nodes", c.ID)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	listen := func(flag, address string) (net.Listener, error) {
+		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err != nil {
+			return nil, fmt.Errorf("%s %s: %w", flag, address, err)
+		}
+		return ln, nil
+	}
+	grpcListener, err := listen("--listen-grpc", c.GRPC)
+	if err != nil {
+		return err
+	}
+	defer grpcListener.Close()
+	apiListener, err := listen("--listen-api", c.API)
+	if err != nil {
+		return err
+	}
+	defer apiListener.Close()
+	registry := newRegistry()
+	server, err := controlplane.New(controlplane.Config{
+		ID: c.ID, Dir: dir, CA: ca, Identity: identity, GRPC: grpcListener, API: apiListener, Advertise: c.Advertise,
+		Bootstrap: voters, Join: c.Join, Settings: c.settings(), Auth: c.Auth,
+		HeartbeatTimeout: c.Heartbeat, ElectionTimeout: c.Heartbeat,
+		Logger: g.logger(), Registerer: registry,
+	})
+	if err != nil {
+		return err
+	}
+	return c.serve(ctx, g, identity, registry, server.Ready, server.Run)
+}

@@ -1,0 +1,144 @@
+package service
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/posternhq/postern/controlplane/apierr"
+	"github.com/posternhq/postern/controlplane/state"
+	"github.com/posternhq/postern/dnsprop/propagation"
+	adminv1 "github.com/posternhq/postern/proto/postern/admin/v1"
+	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
+)
+
+// maxDNSSpeed keeps a TTL of a minute above a millisecond.
+const maxDNSSpeed = 10_000
+
+// maxAdvance keeps the DNS clock within what a Unix nanosecond count can hold.
+const maxAdvance = 10 * 365 * 24 * time.Hour
+
+func (a *admin) GetSettings(ctx context.Context, _ *adminv1.GetSettingsRequest) (*adminv1.GetSettingsResponse, error) {
+	v, err := view(ctx, a.cfg.Config)
+	if err != nil {
+		return nil, err
+	}
+	s := v.Settings()
+	return &adminv1.GetSettingsResponse{
+		Settings:       settingsAnswer(s),
+		Recorded:       v.Get(state.SettingsKey()) != nil,
+		DnsNowUnixNano: propagation.ClockOf(s.GetDnsClock()).Now(a.cfg.Now()).UnixNano(),
+	}, nil
+}
+
+// choices are the settings with a fixed set of values.
+func choices(s *statev1.Settings, given *adminv1.Settings) []struct {
+	name    string
+	given   *string
+	into    *string
+	allowed []string
+} {
+	return []struct {
+		name    string
+		given   *string
+		into    *string
+		allowed []string
+	}{
+		{"unknown-endpoints", given.UnknownEndpoints, &s.UnknownEndpoints, []string{"refuse", "allow"}},
+		{"tls-max", given.TlsMax, &s.TlsMax, []string{"1.2", "1.3"}},
+		{"deny-detail", given.DenyDetail, &s.DenyDetail, []string{"detailed", "classic"}},
+		{"source-ip-on-private", given.SourceIpOnPrivate, &s.SourceIpOnPrivate, []string{"absent", "eni", "client"}},
+		{"addresses", given.Addresses, &s.Addresses, []string{"loopback", "as-is"}},
+	}
+}
+
+// UpdateSettings changes what is given and leaves the rest.
+func (a *admin) UpdateSettings(ctx context.Context, req *adminv1.UpdateSettingsRequest) (*adminv1.UpdateSettingsResponse, error) {
+	given := req.GetSettings()
+	if given == nil {
+		given = &adminv1.Settings{}
+	}
+	var after *statev1.Settings
+	index, err := update(ctx, a.cfg.Config, func(v *state.View) (*statev1.Txn, error) {
+		before := v.Settings()
+		after = proto.Clone(before).(*statev1.Settings)
+		for _, c := range choices(after, given) {
+			if c.given == nil {
+				continue
+			}
+			if !slices.Contains(c.allowed, *c.given) {
+				return nil, apierr.BadRequest("Invalid %s %q: one of %s", c.name, *c.given, strings.Join(c.allowed, ", "))
+			}
+			*c.into = *c.given
+		}
+		if given.DnsProfile != nil {
+			if _, err := propagation.Lookup(given.GetDnsProfile()); err != nil {
+				return nil, apierr.BadRequest("Invalid dns-profile: %v", err)
+			}
+			after.DnsProfile = given.GetDnsProfile()
+		}
+		if given.DnsSeed != nil {
+			after.DnsSeed = given.GetDnsSeed()
+		}
+		if given.DnsSpeed != nil && given.GetDnsSpeed() != before.GetDnsClock().GetSpeed() {
+			speed := given.GetDnsSpeed()
+			if math.IsNaN(speed) || speed < 0 || speed > maxDNSSpeed {
+				return nil, apierr.BadRequest("Invalid dns-speed %v: from 0 (frozen) to %d", speed, maxDNSSpeed)
+			}
+			after.DnsClock = propagation.ClockOf(before.GetDnsClock()).WithSpeed(a.cfg.Now(), speed).Proto()
+		}
+		if proto.Equal(before, after) {
+			return nil, nil
+		}
+		return putSettings(v, after), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.UpdateSettingsResponse{Settings: settingsAnswer(after), Index: index}, nil
+}
+
+// AdvanceDns moves the DNS clock forward: one commit, which every place follows.
+func (a *admin) AdvanceDns(ctx context.Context, req *adminv1.AdvanceDnsRequest) (*adminv1.AdvanceDnsResponse, error) {
+	by := time.Duration(req.GetDurationMs()) * time.Millisecond
+	if req.GetDurationMs() <= 0 || req.GetDurationMs() > maxAdvance.Milliseconds() {
+		return nil, apierr.BadRequest("Invalid duration %d ms: the DNS clock moves forward only, by at most ten years at a time", req.GetDurationMs())
+	}
+	var now time.Time
+	index, err := update(ctx, a.cfg.Config, func(v *state.View) (*statev1.Txn, error) {
+		after := proto.Clone(v.Settings()).(*statev1.Settings)
+		wall := a.cfg.Now()
+		clock := propagation.ClockOf(after.GetDnsClock()).Advance(wall, by)
+		now = clock.Now(wall)
+		after.DnsClock = clock.Proto()
+		return putSettings(v, after), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.AdvanceDnsResponse{DnsNowUnixNano: now.UnixNano(), Index: index}, nil
+}
+
+func putSettings(v *state.View, s *statev1.Settings) *statev1.Txn {
+	return &statev1.Txn{
+		Guards: []*statev1.Guard{{Key: state.SettingsKey().Proto(), ModifyIndex: v.Get(state.SettingsKey()).GetModifyIndex()}},
+		Puts:   []*statev1.Record{{Key: state.SettingsKey().Proto(), Value: &statev1.Record_Settings{Settings: s}}},
+	}
+}
+
+func settingsAnswer(s *statev1.Settings) *adminv1.Settings {
+	return &adminv1.Settings{
+		DnsProfile:        &s.DnsProfile,
+		DnsSpeed:          proto.Float64(s.GetDnsClock().GetSpeed()),
+		DnsSeed:           &s.DnsSeed,
+		UnknownEndpoints:  &s.UnknownEndpoints,
+		TlsMax:            &s.TlsMax,
+		DenyDetail:        &s.DenyDetail,
+		SourceIpOnPrivate: &s.SourceIpOnPrivate,
+		Addresses:         &s.Addresses,
+	}
+}
