@@ -23,16 +23,26 @@ const leaderPatience = 10 * time.Second
 // outcome: the leader's service checks it on the leader's own View, so writers
 // of one root record queue there instead of colliding at their guards.
 //
+// A read is answered here, but for the one that finds that it has to write
+// first: an account's first EC2 call in a region makes its default VPC.
+//
 // A write is tried again only when the answer says that nothing was started
 // (ErrNotLeader). A connection that broke after the request was sent leaves the
 // outcome unknown; the client is told (UNAVAILABLE) and may use a token.
 func (s *Server) forward(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	m := s.methods[info.FullMethod]
-	if m == nil || !m.write || s.cfg.Leadership == nil {
+	if m == nil || s.cfg.Leadership == nil {
 		return handler(ctx, req)
 	}
 	incoming, _ := metadata.FromIncomingContext(ctx)
-	if len(incoming.Get(forwardedKey)) > 0 {
+	forwarded := len(incoming.Get(forwardedKey)) > 0
+	if !m.write {
+		resp, err := handler(ctx, req)
+		if forwarded || !isNotLeader(err) {
+			return resp, err
+		}
+	}
+	if forwarded {
 		if !s.cfg.Leadership.IsLeader() {
 			return nil, ErrNotLeader
 		}
