@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/posternhq/postern/controlplane/apierr"
@@ -50,18 +51,29 @@ func (s *ec2Server) read(ctx context.Context, dryRun *bool) (*state.View, Caller
 // write runs an action that changes something. DryRun ends it where the
 // proposal would begin, so it finds every fault that the request would have.
 func (s *ec2Server) write(ctx context.Context, dryRun *bool, build func(*state.View, Caller) (*statev1.Txn, error)) error {
+	_, err := s.commit(ctx, dryRun, build)
+	return err
+}
+
+// commit is write with the index of the commit.
+func (s *ec2Server) commit(ctx context.Context, dryRun *bool, build func(*state.View, Caller) (*statev1.Txn, error)) (uint64, error) {
 	c := caller(ctx)
 	if err := s.ensureDefaults(ctx, c); err != nil {
-		return err
+		return 0, err
 	}
-	_, err := update(ctx, s.cfg, func(v *state.View) (*statev1.Txn, error) {
+	return update(ctx, s.cfg, func(v *state.View) (*statev1.Txn, error) {
 		txn, err := build(v, c)
 		if err == nil && dryRun != nil && *dryRun {
 			return nil, apierr.DryRunSucceeded()
 		}
 		return txn, err
 	})
-	return err
+}
+
+// quiet is a context in which nothing is told to the client: for the steps of
+// an action that commits more than once, whose answer has one version.
+func quiet(ctx context.Context) context.Context {
+	return grpc.NewContextWithServerTransportStream(ctx, nil)
 }
 
 // dnsNow is the DNS clock's time, which endpoint states live by.

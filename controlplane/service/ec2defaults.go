@@ -28,7 +28,7 @@ func (s *ec2Server) ensureDefaults(ctx context.Context, c Caller) error {
 	if s.cfg.Cluster.StaleView().Get(marker) != nil {
 		return nil
 	}
-	_, err := update(ctx, s.cfg, func(v *state.View) (*statev1.Txn, error) {
+	_, err := update(quiet(ctx), s.cfg, func(v *state.View) (*statev1.Txn, error) {
 		if v.Get(marker) != nil {
 			return nil, nil
 		}

@@ -151,11 +151,13 @@ func (s *ec2Server) DeleteVpcEndpoints(ctx context.Context, req *ec2v1.DeleteVpc
 		return nil, err
 	}
 	answer := &ec2v1.DeleteVpcEndpointsResponse{}
+	last := uint64(0)
 	for _, id := range req.GetVpcEndpointIds() {
-		err := s.write(ctx, nil, func(v *state.View, c Caller) (*statev1.Txn, error) { return s.deleteEndpoint(v, c, id) })
+		index, err := s.commit(quiet(ctx), nil, func(v *state.View, c Caller) (*statev1.Txn, error) { return s.deleteEndpoint(v, c, id) })
 		var refused *apierr.Error
 		switch {
 		case err == nil:
+			last = max(last, index)
 		case errors.As(err, &refused) && refused.Code == idEndpoint.notFound:
 			answer.Unsuccessfuls = append(answer.Unsuccessfuls, &ec2v1.UnsuccessfulItem{
 				ResourceId: new(id),
@@ -166,6 +168,14 @@ func (s *ec2Server) DeleteVpcEndpoints(ctx context.Context, req *ec2v1.DeleteVpc
 			return nil, err
 		}
 	}
+	if last == 0 { // nothing was deleted: the answer is a read
+		v, err := view(quiet(ctx), s.cfg)
+		if err != nil {
+			return nil, err
+		}
+		last = v.Index()
+	}
+	setVersion(ctx, last)
 	return answer, nil
 }
 
