@@ -74,7 +74,7 @@ func (p *Publisher) reportOnce(ctx context.Context, to *leader) error {
 		*to = leader{conn: conn, stream: stream, cancel: cancel}
 	}
 	reports, marks := p.connected.collect(all)
-	if len(reports) == 0 && !all {
+	if len(marks) == 0 && !all {
 		return nil
 	}
 	// A leader that hangs is given up; whoever leads next gets everything.
@@ -102,7 +102,7 @@ func (p *Publisher) reportSelf(ctx context.Context, to *leader) error {
 		to.close()
 	}
 	reports, marks := p.connected.collect(all)
-	if len(reports) == 0 {
+	if len(marks) == 0 {
 		to.term = term
 		return nil
 	}
