@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/posternhq/postern/controlplane/state"
@@ -203,10 +204,9 @@ func (s *ec2Server) DescribePrefixLists(ctx context.Context, req *ec2v1.Describe
 	return &ec2v1.DescribePrefixListsResponse{}, nil
 }
 
-var accountAttributes = []struct {
-	name  string
-	value string
-}{
+type accountAttribute struct{ name, value string }
+
+var accountAttributes = []accountAttribute{
 	{"vpc-max-security-groups-per-interface", "5"},
 	{"max-instances", "20"},
 	{"supported-platforms", "VPC"},
@@ -220,16 +220,17 @@ func (s *ec2Server) DescribeAccountAttributes(ctx context.Context, req *ec2v1.De
 	if err != nil {
 		return nil, err
 	}
-	wanted := map[string]bool{}
-	for _, name := range req.GetAttributeNames() {
-		wanted[name] = true
+	names := req.GetAttributeNames()
+	for _, name := range names {
+		if !slices.ContainsFunc(accountAttributes, func(a accountAttribute) bool { return a.name == name }) {
+			return nil, invalidValue("Value (%s) for parameter attributeName is invalid. Unknown attribute.", name)
+		}
 	}
 	answer := &ec2v1.DescribeAccountAttributesResponse{}
 	for _, a := range accountAttributes {
-		if len(wanted) > 0 && !wanted[a.name] {
+		if len(names) > 0 && !slices.Contains(names, a.name) {
 			continue
 		}
-		delete(wanted, a.name)
 		value := a.value
 		if a.name == "default-vpc" {
 			value = "none"
@@ -241,12 +242,6 @@ func (s *ec2Server) DescribeAccountAttributes(ctx context.Context, req *ec2v1.De
 			AttributeName:   new(a.name),
 			AttributeValues: []*ec2v1.AccountAttributeValue{{AttributeValue: new(value)}},
 		})
-		if len(wanted) == 0 && len(req.GetAttributeNames()) > 0 {
-			break
-		}
-	}
-	for name := range wanted {
-		return nil, invalidValue("Value (%s) for parameter attributeName is invalid. Unknown attribute.", name)
 	}
 	return answer, nil
 }
