@@ -42,6 +42,10 @@ type BarrierConfig struct {
 	// and fails if this node does not lead (any more).
 	View  func(ctx context.Context) (*state.View, error)
 	Store Store
+	// Term is the node's consensus term; it changes with every election. With it
+	// a leadership that was lost and won again unnoticed is known for another
+	// one. Nil: SetLeading is relied on to tell.
+	Term func() uint64
 }
 
 // Barrier knows on the leader what every place of the cluster acknowledged, and
@@ -49,12 +53,13 @@ type BarrierConfig struct {
 type Barrier struct {
 	cfg BarrierConfig
 
-	mu      sync.Mutex
-	leading bool
-	term    uint64 // counts elections of this node
-	elected time.Time
-	places  map[string]*placeState
-	changed chan struct{} // closed and replaced whenever anything here changes
+	mu       sync.Mutex
+	leading  bool
+	election uint64 // counts those that this node won
+	term     uint64 // of the last one, if Term is known
+	elected  time.Time
+	places   map[string]*placeState
+	changed  chan struct{} // closed and replaced whenever anything here changes
 }
 
 // placeState is what the nodes reported of a place. clean <= index.
@@ -78,16 +83,27 @@ func NewBarrier(cfg BarrierConfig) *Barrier {
 func (b *Barrier) SetLeading(leading bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.leading == leading {
+	if b.leading == leading && (!leading || b.inTerm()) {
 		return
 	}
 	b.leading = leading
 	b.places = map[string]*placeState{}
 	if leading {
-		b.term++
+		b.election++
 		b.elected = time.Now()
+		if b.cfg.Term != nil {
+			b.term = b.cfg.Term()
+		}
 	}
 	b.broadcast()
+}
+
+// inTerm says whether the term is still that of the last election.
+func (b *Barrier) inTerm() bool { return b.cfg.Term == nil || b.cfg.Term() == b.term }
+
+// holds says whether this node still leads by the election that it won.
+func (b *Barrier) holds(election uint64) bool {
+	return b.leading && b.election == election && b.inTerm()
 }
 
 func (b *Barrier) broadcast() {
@@ -95,23 +111,23 @@ func (b *Barrier) broadcast() {
 	b.changed = make(chan struct{})
 }
 
-// leadership returns the term, 0 if this node does not lead.
+// leadership returns the election that this node leads by, 0 if it does not.
 func (b *Barrier) leadership() uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.leading {
+	if !b.holds(b.election) {
 		return 0
 	}
-	return b.term
+	return b.election
 }
 
 // merge takes the reports of a node; reports of one place may come through
-// several nodes, in any order. It fails if the term has ended.
-func (b *Barrier) merge(term uint64, node string, reports []*clusterv1.PlaceReport) error {
+// several nodes, in any order. It fails if this node leads no more.
+func (b *Barrier) merge(election uint64, node string, reports []*clusterv1.PlaceReport) error {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.leading || b.term != term {
+	if !b.holds(election) {
 		return ErrNotLeader
 	}
 	for _, r := range reports {
@@ -167,8 +183,8 @@ func (b *Barrier) lost(node string) {
 // barrier of any leader called reached before the report was merged: reached
 // versions are committed, and the View is taken, and leadership made sure of,
 // afterwards.
-func (b *Barrier) take(ctx context.Context, term uint64, node string, reports []*clusterv1.PlaceReport) (uint64, error) {
-	if err := b.merge(term, node, reports); err != nil {
+func (b *Barrier) take(ctx context.Context, election uint64, node string, reports []*clusterv1.PlaceReport) (uint64, error) {
+	if err := b.merge(election, node, reports); err != nil {
 		return 0, err
 	}
 	v, err := b.cfg.View(ctx)
@@ -180,8 +196,8 @@ func (b *Barrier) take(ctx context.Context, term uint64, node string, reports []
 
 // ReportPlaces is the leader's half of the RPC of the same name.
 func (b *Barrier) ReportPlaces(stream clusterv1.Peer_ReportPlacesServer) error {
-	term := b.leadership()
-	if term == 0 {
+	election := b.leadership()
+	if election == 0 {
 		return status.Error(codes.FailedPrecondition, ErrNotLeader.Error())
 	}
 	var node string
@@ -196,7 +212,7 @@ func (b *Barrier) ReportPlaces(stream clusterv1.Peer_ReportPlacesServer) error {
 			return err
 		}
 		node = req.GetNode()
-		index, err := b.take(stream.Context(), term, node, req.GetReports())
+		index, err := b.take(stream.Context(), election, node, req.GetReports())
 		if err != nil {
 			return status.Error(codes.FailedPrecondition, err.Error())
 		}

@@ -241,7 +241,7 @@ func TestNewLeaderStartsOver(t *testing.T) {
 		b := newBoard(t, edgePlace("e1", bound), edgePlace("e2", 0))
 		b.acks("e1", 2)
 		b.acks("e2", 2)
-		term := b.leadership()
+		election := b.leadership()
 		ends(t, b.start(2), true)
 		old := b.start(3)
 		b.SetLeading(false)
@@ -254,7 +254,7 @@ func TestNewLeaderStartsOver(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		b.SetLeading(true)
-		if _, err := b.take(t.Context(), term, "n1", nil); !errors.Is(err, ErrNotLeader) {
+		if _, err := b.take(t.Context(), election, "n1", nil); !errors.Is(err, ErrNotLeader) {
 			t.Errorf("a report of the term before was taken: %v", err)
 		}
 		if p := b.Places(b.store.View())[0]; p.GetState() != "starting" || p.GetLastContactMs() != 0 {
@@ -270,6 +270,33 @@ func TestNewLeaderStartsOver(t *testing.T) {
 		if p := b.Places(b.store.View())[0]; p.GetState() != "unreachable" {
 			t.Errorf("%v", p)
 		}
+	})
+}
+
+// A leadership that was lost and won again while nobody looked is another one.
+func TestUnnoticedElectionCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const bound = time.Second
+		b := newBoard(t)
+		term := uint64(7)
+		b.cfg.Term = func() uint64 { return term }
+		b.SetLeading(false)
+		b.SetLeading(true)
+		b.put(edgePlace("e1", bound))
+		b.acks("e1", 1)
+		b.put(edgePlace("e2", 0))
+		b.remove("e2")
+		time.Sleep(time.Hour)
+		ends(t, b.start(3), true) // e1 denies since long
+		term = 9
+		if _, err := b.Wait(t.Context(), 3, nil, nil); !errors.Is(err, ErrNotLeader) {
+			t.Errorf("it was not told yet that it leads again: %v", err)
+		}
+		b.SetLeading(true)
+		c := b.start(3)
+		waits(t, c) // another leader may have heard of e1 a moment ago
+		time.Sleep(bound + drift(bound))
+		ends(t, c, true)
 	})
 }
 

@@ -40,10 +40,10 @@ func (p *Publisher) report(ctx context.Context) {
 
 // leader is whom the last report went to.
 type leader struct {
-	conn   grpc.ClientConnInterface // nil: nobody, or this node
-	term   uint64                   // this node's term, 0 if it was not this node
-	stream clusterv1.Peer_ReportPlacesClient
-	cancel context.CancelFunc
+	conn     grpc.ClientConnInterface // nil: nobody, or this node
+	election uint64                   // that this node led by, 0 if it was not this node
+	stream   clusterv1.Peer_ReportPlacesClient
+	cancel   context.CancelFunc
 }
 
 func (l *leader) close() {
@@ -92,27 +92,27 @@ func (p *Publisher) reportOnce(ctx context.Context, to *leader) error {
 }
 
 func (p *Publisher) reportSelf(ctx context.Context, to *leader) error {
-	term := p.cfg.Barrier.leadership()
-	if term == 0 {
+	election := p.cfg.Barrier.leadership()
+	if election == 0 {
 		to.close()
 		return nil // elected, but not told yet
 	}
-	all := to.term != term
+	all := to.election != election
 	if all {
 		to.close()
 	}
 	reports, marks := p.connected.collect(all)
 	if len(marks) == 0 {
-		to.term = term
+		to.election = election
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
-	index, err := p.cfg.Barrier.take(ctx, term, p.cfg.Node, reports)
+	index, err := p.cfg.Barrier.take(ctx, election, p.cfg.Node, reports)
 	if err != nil {
 		return err
 	}
-	to.term = term
+	to.election = election
 	p.connected.prove(marks, index)
 	return nil
 }

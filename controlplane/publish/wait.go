@@ -22,8 +22,8 @@ func (b *Barrier) Wait(ctx context.Context, index uint64, kinds []string, progre
 	if err != nil {
 		return nil, err
 	}
-	term := b.leadership()
-	if term == 0 {
+	election := b.leadership()
+	if election == 0 {
 		return nil, ErrNotLeader
 	}
 	v, err := b.cfg.View(ctx)
@@ -33,7 +33,7 @@ func (b *Barrier) Wait(ctx context.Context, index uint64, kinds []string, progre
 	if index == 0 {
 		index = v.Index()
 	}
-	w := &waiting{b: b, term: term, index: index, counts: counts, began: time.Now()}
+	w := &waiting{b: b, election: election, index: index, counts: counts, began: time.Now()}
 	w.consider(v)
 	var told time.Time
 	var last *adminv1.WaitResponse
@@ -125,11 +125,11 @@ func countedKinds(names []string) (map[string]bool, error) {
 // waiting is one Wait. Acknowledgements only grow, so a place that has shown the
 // version is not looked at again until the set of places changes.
 type waiting struct {
-	b      *Barrier
-	term   uint64
-	index  uint64
-	counts map[string]bool
-	began  time.Time
+	b        *Barrier
+	election uint64
+	index    uint64
+	counts   map[string]bool
+	began    time.Time
 
 	total int
 	open  []*statev1.Place // that have not shown the version when last looked at
@@ -154,7 +154,7 @@ func (w *waiting) look(v *state.View) (resp *adminv1.WaitResponse, changed <-cha
 	resp = &adminv1.WaitResponse{Index: w.index, Total: uint32(w.total), WaitedMs: now.Sub(w.began).Milliseconds()}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.leading || b.term != w.term {
+	if !b.holds(w.election) {
 		return resp, nil, 0, ErrNotLeader
 	}
 	var rejecting []*adminv1.Place
