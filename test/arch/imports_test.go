@@ -50,27 +50,48 @@ func within(path, folder string) bool {
 	return path == folder || strings.HasPrefix(path, folder+"/")
 }
 
-// ban says that packages in `in` do not import what is in any of `banned`,
-// except for the packages named in `but`. Folders are relative to the module
-// unless they have a dot before the first slash.
+// ban says that packages in a folder do not import what is banned, except for
+// what is allowed. Paths are import paths, relative to the module where they
+// can be; a path of our own or of a module covers what is below it, one of the
+// standard library only itself ("net" does not mean "net/netip").
 type ban struct {
-	in     string
-	banned []string
-	but    []string
-	reason string
+	in      string
+	except  string // a folder in it to which the ban does not apply
+	banned  []string
+	allowed []string
+	reason  string
+}
+
+func (b ban) violated(path, imported string) bool {
+	if !within(path, b.in) || b.except != "" && within(path, b.except) {
+		return false
+	}
+	return slices.ContainsFunc(b.banned, func(x string) bool { return covers(x, imported) }) &&
+		!slices.ContainsFunc(b.allowed, func(x string) bool { return covers(x, imported) })
+}
+
+// ours are the top folders of the module.
+var ours = []string{"cmd", "controlplane", "dataplane", "dnsprop", "internal", "proto", "test"}
+
+func covers(pattern, imported string) bool {
+	top, _, _ := strings.Cut(pattern, "/")
+	if strings.Contains(top, ".") || slices.Contains(ours, top) {
+		return within(imported, pattern)
+	}
+	return imported == pattern
 }
 
 var bans = []ban{
 	{in: "controlplane/state", banned: []string{"controlplane", "dataplane", "dnsprop", "internal", "google.golang.org/grpc", "github.com/hashicorp/raft"},
-		but:    []string{"controlplane/state"},
-		reason: "the replicated state is pure: records, guards and Views, without network, clock or consensus"},
+		allowed: []string{"controlplane/state"},
+		reason:  "the replicated state is pure: records, guards and Views, without network, clock or consensus"},
 	{in: "controlplane/state", banned: []string{"time", "math/rand", "math/rand/v2", "crypto/rand", "os"},
 		reason: "replicas that read a clock, a random source or a file diverge"},
-	{in: "controlplane/fsm", banned: []string{"controlplane", "dataplane", "dnsprop"}, but: []string{"controlplane/state", "controlplane/fsm"},
+	{in: "controlplane/fsm", banned: []string{"controlplane", "dataplane", "dnsprop"}, allowed: []string{"controlplane/state", "controlplane/fsm"},
 		reason: "the FSM is an adapter between raft and state and knows nothing else"},
 	{in: "controlplane/service", banned: []string{"controlplane/cluster", "controlplane/fsm", "controlplane/gateway", "controlplane/publish", "controlplane/snapshot", "github.com/hashicorp/raft", "net/http"},
 		reason: "semantics are ordinary code on a View; the cluster is reached through the interface that service declares"},
-	{in: "controlplane/service", banned: []string{"dataplane", "dnsprop"}, but: []string{"dataplane/policy", "dnsprop/propagation"},
+	{in: "controlplane/service", banned: []string{"dataplane", "dnsprop"}, allowed: []string{"dataplane/policy", "dnsprop/propagation"},
 		reason: "service validates policies and knows when a change is visible, by two pure packages, and nothing else of the planes"},
 	{in: "controlplane/gateway", banned: []string{"controlplane/state", "controlplane/cluster", "controlplane/service", "dataplane", "dnsprop"},
 		reason: "the gateway translates protocols; it calls services like any other client"},
@@ -88,9 +109,12 @@ var bans = []ban{
 		reason: "routing is pure"},
 	{in: "dataplane/compile", banned: []string{"net", "net/http", "google.golang.org/grpc"},
 		reason: "compiling is pure"},
+	{in: "controlplane/apierr", banned: []string{"controlplane", "dataplane", "dnsprop"}, reason: "every service's errors come from here, so it knows none of them"},
+	{in: "controlplane/constraint", banned: []string{"controlplane", "dataplane", "dnsprop"}, allowed: []string{"controlplane/apierr"},
+		reason: "constraints are what the .proto files say, whatever the service"},
 	{in: "dnsprop", banned: []string{"controlplane", "dataplane"},
 		reason: "the DNS simulator is usable by itself"},
-	{in: "internal", banned: []string{"controlplane", "dataplane", "dnsprop", "cmd", "test"}, but: []string{"internal/dev"},
+	{in: "internal", except: "internal/dev", banned: []string{"controlplane", "dataplane", "dnsprop", "cmd", "test"},
 		reason: "internal packages are below the planes; only internal/dev composes them"},
 }
 
@@ -98,40 +122,40 @@ var bans = []ban{
 func TestImports(t *testing.T) {
 	for _, p := range packages(t) {
 		path := strings.TrimPrefix(p.ImportPath, module+"/")
-		for _, b := range bans {
-			if !within(path, b.in) || slices.Contains(b.but, path) && b.in != path {
-				continue
-			}
-			for _, imported := range p.Imports {
-				short := strings.TrimPrefix(imported, module+"/")
-				if within(short, b.in) && !slices.Contains(b.banned, b.in) {
-					continue
-				}
-				for _, banned := range b.banned {
-					if within(short, banned) && exact(banned, short) && !allowed(b.but, short) {
-						t.Errorf("%s imports %s: %s", path, short, b.reason)
-					}
+		for _, imported := range p.Imports {
+			imported = strings.TrimPrefix(imported, module+"/")
+			for _, b := range bans {
+				if b.violated(path, imported) {
+					t.Errorf("%s imports %s: %s", path, imported, b.reason)
 				}
 			}
 		}
 	}
 }
 
-// exact keeps a ban on a package of the standard library from covering its
-// children: "net" does not mean "net/netip".
-func exact(banned, imported string) bool {
-	ours := strings.Contains(banned, ".") || within(banned, "controlplane") || within(banned, "dataplane") || within(banned, "dnsprop") ||
-		within(banned, "internal") || within(banned, "proto") || within(banned, "cmd") || within(banned, "test")
-	return ours || banned == imported
-}
-
-func allowed(but []string, imported string) bool {
-	for _, folder := range but {
-		if within(imported, folder) {
-			return true
+// TestBans checks that the rules above can be broken at all.
+func TestBans(t *testing.T) {
+	for _, c := range []struct {
+		path, imported string
+		want           bool
+	}{
+		{"controlplane/state", "time", true},
+		{"controlplane/state", "controlplane/cluster", true},
+		{"controlplane/state", "github.com/hashicorp/go-memdb", false},
+		{"controlplane/service", "dataplane/policy", false},
+		{"controlplane/service", "dataplane/edge", true},
+		{"dataplane/policy", "net/netip", false},
+		{"dataplane/policy", "net", true},
+		{"dataplane/edge", "net", false},
+		{"dataplane/edge", "controlplane/state", true},
+		{"internal/pki", "controlplane/rpc", true},
+		{"internal/dev", "controlplane/rpc", false},
+	} {
+		got := slices.ContainsFunc(bans, func(b ban) bool { return b.violated(c.path, c.imported) })
+		if got != c.want {
+			t.Errorf("%s importing %s: banned = %v, want %v", c.path, c.imported, got, c.want)
 		}
 	}
-	return false
 }
 
 // onlyIn says that a package is imported in the given folders alone.
