@@ -13,8 +13,12 @@ import (
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
 
-// tokenLife is how long a client token keeps its answer.
-const tokenLife = 24 * time.Hour
+const (
+	// tokenLife is how long a client token keeps its answer.
+	tokenLife = 24 * time.Hour
+	// maxToken is how long one may be, in characters.
+	maxToken = 64
+)
 
 // clientToken makes a repeated create answer what the first one answered. The
 // zero value, of a request without a token, does nothing.

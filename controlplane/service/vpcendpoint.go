@@ -57,6 +57,9 @@ func (s *ec2Server) CreateVpcEndpoint(ctx context.Context, req *ec2v1.CreateVpcE
 	if err := required("vpcId", req.GetVpcId(), "serviceName", req.GetServiceName()); err != nil {
 		return nil, err
 	}
+	if n := len(req.GetClientToken()); n > maxToken {
+		return nil, invalidValue("Value for parameter clientToken is invalid. It has %d characters, at most %d are allowed.", n, maxToken)
+	}
 	tags, err := newTags(req.GetTagSpecifications(), "vpc-endpoint")
 	if err != nil {
 		return nil, err

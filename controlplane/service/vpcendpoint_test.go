@@ -174,6 +174,10 @@ func TestClientToken(t *testing.T) {
 	other.PrivateDnsEnabled = new(false)
 	_, err := l.CreateVpcEndpoint(l.ctx(), other)
 	wantCode(t, err, "IdempotentParameterMismatch")
+	other.ClientToken = new(strings.Repeat("x", 65))
+	_, err = l.CreateVpcEndpoint(l.ctx(), other)
+	wantCode(t, err, "InvalidParameterValue")
+	other.ClientToken = req.ClientToken
 	l.now = l.now.Add(25 * time.Hour)
 	answer, err := l.CreateVpcEndpoint(l.ctx(), other)
 	if must(t, answer, err).GetVpcEndpoint().GetVpcEndpointId() == ids[0] {
@@ -203,6 +207,22 @@ func TestEndpointStates(t *testing.T) {
 		if n := len(must(t, answer, err).GetVpcEndpoints()); n != 1 {
 			t.Errorf("state %s has %d endpoints", state, n)
 		}
+	}
+	// A modification shows as pending and takes nothing away meanwhile.
+	available := func() int64 {
+		return l.view().Find(statev1.Type_TYPE_VPC_ENDPOINT, testRegion, id).GetVpcEndpoint().GetAvailableAt()
+	}
+	since := available()
+	_, err := l.ModifyVpcEndpoint(l.ctx(), &ec2v1.ModifyVpcEndpointRequest{
+		VpcEndpointId: &id, AddSubnetIds: []string{l.subnet(vpc, "10.1.1.0/24", "us-west-2b").GetSubnetId()},
+	})
+	must(t, 0, err)
+	if s := l.describe(id).GetState(); s != "pending" || available() != since {
+		t.Errorf("just modified: %s, and serving since %d, was %d", s, available(), since)
+	}
+	l.now = l.now.Add(time.Minute)
+	if s := l.describe(id).GetState(); s != "available" {
+		t.Errorf("a minute after: %s", s)
 	}
 	l.deleteEndpoint(id)
 	shown := l.describe(id)
