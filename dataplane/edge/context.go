@@ -11,54 +11,52 @@ import (
 	"time"
 )
 
-// context gives the $context values of a request (data-plane.md §10) by name;
-// values that don't exist here are not ok.
-func (q *request) context(r *http.Request) func(name string) (string, bool) {
-	return func(name string) (string, bool) {
-		host, _, _ := strings.Cut(r.Host, ":")
-		v := ""
-		switch name {
-		case "accountId":
-			v = q.api.Account
-		case "apiId":
-			v = q.api.ID
-		case "awsEndpointRequestId", "extendedRequestId":
-			v = q.extendedID
-		case "deploymentId":
-			v = q.stage.DeploymentID
-		case "domainName":
-			v = host
-		case "domainPrefix":
-			v, _, _ = strings.Cut(host, ".")
-		case "httpMethod":
-			v = r.Method
-		case "identity.sourceIp":
-			v = q.arrival.Source.String()
-		case "identity.userAgent":
-			v = r.Header.Get("User-Agent")
-		case "identity.vpcId":
-			v = q.arrival.VPC
-		case "identity.vpceId":
-			v = q.arrival.Endpoint
-		case "path":
-			v = q.path
-		case "protocol":
-			v = "HTTP/1.1" // whatever the client speaks
-		case "requestId":
-			v = q.requestID
-		case "requestTime":
-			v = q.time.UTC().Format("02/Jan/2006:15:04:05 -0700")
-		case "requestTimeEpoch":
-			v = strconv.FormatInt(q.time.UnixMilli(), 10)
-		case "resourceId":
-			v = q.method.ResourceID
-		case "resourcePath":
-			v = q.method.ResourcePath
-		case "stage":
-			v = q.stage.Name
-		}
-		return v, v != ""
+// ContextValue gives the $context values of a request (data-plane.md §10) by
+// name; values that don't exist here are not ok.
+func (q *request) ContextValue(name string) (string, bool) {
+	host, _, _ := strings.Cut(q.head.Host, ":")
+	v := ""
+	switch name {
+	case "accountId":
+		v = q.api.Account
+	case "apiId":
+		v = q.api.ID
+	case "awsEndpointRequestId", "extendedRequestId":
+		v = q.extendedID
+	case "deploymentId":
+		v = q.stage.DeploymentID
+	case "domainName":
+		v = host
+	case "domainPrefix":
+		v, _, _ = strings.Cut(host, ".")
+	case "httpMethod":
+		v = q.head.Method
+	case "identity.sourceIp":
+		v = q.arrival.Source.String()
+	case "identity.userAgent":
+		v = q.head.Header.Get("User-Agent")
+	case "identity.vpcId":
+		v = q.arrival.VPC
+	case "identity.vpceId":
+		v = q.arrival.Endpoint
+	case "path":
+		v = q.path
+	case "protocol":
+		v = "HTTP/1.1" // whatever the client speaks
+	case "requestId":
+		v = q.requestID
+	case "requestTime":
+		v = q.time.UTC().Format("02/Jan/2006:15:04:05 -0700")
+	case "requestTimeEpoch":
+		v = strconv.FormatInt(q.time.UnixMilli(), 10)
+	case "resourceId":
+		v = q.method.ResourceID
+	case "resourcePath":
+		v = q.method.ResourcePath
+	case "stage":
+		v = q.stage.Name
 	}
+	return v, v != ""
 }
 
 // Ids need not be secret, only unlike each other.

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/posternhq/postern/dataplane/compile"
+	"github.com/posternhq/postern/dataplane/integration"
 	"github.com/posternhq/postern/dataplane/policy"
 	"github.com/posternhq/postern/dataplane/route"
 	"github.com/posternhq/postern/dataplane/vpce"
@@ -41,6 +42,10 @@ type request struct {
 	vpcARN    [128]byte
 	statement int // index of the statement that decided, -1 for none
 
+	// Of requests that are let pass, or answered.
+	head    *http.Request
+	call    integration.Call
+	out     recorder
 	missing []string // required parameters
 	reason  string   // for the log
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -340,3 +341,7 @@ func TestPrivateCall(t *testing.T) {
 		t.Errorf("x-postern-version is %q", v)
 	}
 }
+
+func from(addr string) netx.Option { return netx.From(netip.MustParseAddr(addr)) }
+
+func portText(port uint16) string { return strconv.Itoa(int(port)) }

@@ -16,28 +16,37 @@ import (
 
 var requests = sync.Pool{New: func() any { return new(request) }}
 
+// Header values that never change; net/http only reads them.
+var (
+	connectionClose = []string{"close"}
+	connectionKeep  = []string{"keep-alive"}
+	typeJSON        = []string{"application/json"}
+)
+
 // ServeHTTP answers a request. Requests that did not come through one of the
 // edge's listeners have no arrival and are denied.
 func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := requests.Get().(*request)
 	defer func() {
+		e.metrics.request(q.out.status)
 		q.reset()
 		requests.Put(q)
 	}()
 	q.time = time.Now()
 	q.arrival = arrivalOf(r.Context())
 	q.requestID, q.extendedID = newRequestID(), newExtendedID()
-	out := &recorder{ResponseWriter: w, status: http.StatusOK}
-	defer func() { e.metrics.request(out.status) }()
+	q.out = recorder{ResponseWriter: w, status: http.StatusOK}
+	out := &q.out
 
 	header := w.Header()
-	header["x-amzn-RequestId"] = []string{q.requestID}
-	header["x-amz-apigw-id"] = []string{q.extendedID}
+	ids := []string{q.requestID, q.extendedID} // one allocation for both
+	header["x-amzn-RequestId"] = ids[0:1:1]
+	header["x-amz-apigw-id"] = ids[1:2:2]
 	if r.ProtoMajor == 1 {
 		if e.draining.Load() {
-			header["Connection"] = []string{"close"}
+			header["Connection"] = connectionClose
 		} else if !r.Close {
-			header["Connection"] = []string{"keep-alive"}
+			header["Connection"] = connectionKeep
 		}
 	}
 
@@ -50,7 +59,7 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		header["x-postern-version"] = q.in.version
 	}
 	if v == allowed {
-		v = q.admit(out, r)
+		v = q.admit(w, r)
 	}
 	e.metrics.decision(v)
 	if v != allowed {
@@ -120,11 +129,15 @@ func (q *request) admit(w http.ResponseWriter, r *http.Request) verdict {
 
 // call lets the backend answer.
 func (e *Edge) call(w *recorder, q *request, r *http.Request) {
-	c := &integration.Call{Request: r, Params: &q.params, Context: q.context(r), TraceID: traceID(r, q.time)}
-	if q.prepared.backend.Traced() {
-		w.Header()["X-Amzn-Trace-Id"] = []string{c.TraceID}
+	q.head = r
+	q.call = integration.Call{Request: r, Params: &q.params, Context: q}
+	if q.prepared.backend.Calls() {
+		q.call.TraceID = traceID(r, q.time)
+		if q.prepared.backend.Traced() {
+			w.Header()["X-Amzn-Trace-Id"] = []string{q.call.TraceID}
+		}
 	}
-	fault, err := q.prepared.backend.Serve(w, c)
+	fault, err := q.prepared.backend.Serve(w, &q.call)
 	if fault == integration.None {
 		return
 	}
@@ -161,7 +174,7 @@ func verdictOf(f integration.Fault) verdict {
 func (e *Edge) refuse(w *recorder, q *request, r *http.Request, v verdict) {
 	a := &answers[v]
 	header := w.Header()
-	header["Content-Type"] = []string{"application/json"}
+	header["Content-Type"] = typeJSON
 	if a.errorType != "" {
 		header["x-amzn-ErrorType"] = []string{a.errorType}
 	}

@@ -40,14 +40,21 @@ type Call struct {
 	Request *http.Request
 	// Params are the path parameters.
 	Params *route.Params
-	// Context gives the values of $context by name, without the dollar sign.
-	Context func(name string) (string, bool)
+	// Context gives the values of $context.
+	Context Context
 	// TraceID is for the backend if the client brought none.
 	TraceID string
 
 	query  queryValues
 	parsed bool
 	body   []byte // whole, once something needed it
+}
+
+// Context is what a call knows as $context.
+type Context interface {
+	// ContextValue finds a value by its name without "$context."; not ok if there
+	// is none.
+	ContextValue(name string) (string, bool)
 }
 
 // Backend is a prepared integration.
@@ -120,6 +127,9 @@ func (b *Backend) prepare(p *Pool, stage *edgev1.Stage, rt *edgev1.Route, in *ap
 	}
 	return nil
 }
+
+// Calls reports whether there is a backend that gets a trace id.
+func (b *Backend) Calls() bool { return b.kind != "MOCK" }
 
 // Traced reports whether answers carry X-Amzn-Trace-Id (private-apis.md §6).
 func (b *Backend) Traced() bool { return b.kind != "MOCK" && b.kind != "HTTP_PROXY" }

@@ -295,17 +295,15 @@ func (b *Backend) mapBack(ctx context.Context, w http.ResponseWriter, c *Call, r
 // write gives the answer of an integration response. Body and length are the
 // backend's; a template replaces them.
 func (r *response) write(w http.ResponseWriter, c *Call, from *inputs, body io.Reader, length int64) (Fault, error) {
-	t := r.templates.pick(c.Request.Header.Get("Accept"))
+	t := r.templates.pick(c.Request.Header["Accept"])
 	if t != nil && t.dynamic {
 		return Misconfigured, errTemplate
 	}
+	literal := t != nil && !t.null
 	out := w.Header()
-	out["Content-Type"] = []string{"application/json"}
-	if t != nil && !t.null {
-		body, length = strings.NewReader(t.text), int64(len(t.text))
-		if t.mediaType != "" {
-			out["Content-Type"] = []string{t.mediaType}
-		}
+	out["Content-Type"] = typeJSON
+	if literal {
+		out["Content-Type"] = t.contentType
 	}
 	for i := range r.params {
 		m := &r.params[i]
@@ -313,11 +311,24 @@ func (r *response) write(w http.ResponseWriter, c *Call, from *inputs, body io.R
 			returnHeader(out, m.name, []string{strings.Join(values, ",")})
 		}
 	}
-	if length >= 0 && bodyAllowed(r.status) {
+	hasBody := bodyAllowed(r.status)
+	switch {
+	case !hasBody:
+	case literal:
+		out["Content-Length"] = t.length
+	case length >= 0:
 		out["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 	}
 	w.WriteHeader(r.status)
-	if body == nil || length == 0 || !bodyAllowed(r.status) || c.Request.Method == http.MethodHead {
+	switch {
+	case !hasBody || c.Request.Method == http.MethodHead:
+		return None, nil
+	case literal:
+		if _, err := w.Write(t.body); err != nil {
+			return Aborted, fmt.Errorf("write response: %w", err)
+		}
+		return None, nil
+	case body == nil || length == 0:
 		return None, nil
 	}
 	return stream(w, nil, body)

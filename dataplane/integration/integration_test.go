@@ -117,13 +117,19 @@ func (f *front) call(t *testing.T) (*httptest.ResponseRecorder, Fault, error) {
 		t.Fatal(err)
 	}
 	c := &Call{Request: r, Params: &route.Params{}, TraceID: "Root=1-00000000-000000000000000000000000",
-		Context: func(name string) (string, bool) { return "context of " + name, name != "absent" }}
+		Context: contextOf{}}
 	if _, ok := router.Match(strings.TrimPrefix(r.URL.EscapedPath(), "/prod"), f.method, c.Params); !ok {
 		t.Fatalf("%s does not match %s", f.raw, f.path)
 	}
 	w := httptest.NewRecorder()
 	fault, err := b.Serve(w, c)
 	return w, fault, err
+}
+
+type contextOf struct{}
+
+func (contextOf) ContextValue(name string) (string, bool) {
+	return "context of " + name, name != "absent"
 }
 
 func (f *front) must(t *testing.T) *httptest.ResponseRecorder {
@@ -368,7 +374,6 @@ func TestMock(t *testing.T) {
 }
 
 func TestFailures(t *testing.T) {
-	b := newBackend(t)
 	release := make(chan struct{})
 	defer close(release)
 	broken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -400,7 +405,7 @@ func TestFailures(t *testing.T) {
 		{name: "no such host", uri: "http://nosuch.invalid/", want: Misconfigured},
 		{name: "not http", uri: "ftp://127.0.0.1/", want: Misconfigured},
 		{name: "no stage variable", uri: "http://${stageVariables.none}/", want: Misconfigured},
-		{name: "no value for a placeholder", uri: b.URL + "/{none}", want: Misconfigured},
+		{name: "no value for a placeholder", uri: "http://127.0.0.1:1/{none}", want: Misconfigured},
 		{name: "placeholder is no host", uri: "http://{h}/", change: func(f *front) {
 			f.in.RequestParameters = parameters("integration.request.path.h", "'x@127.0.0.1:1'")
 		}, want: Misconfigured},
@@ -417,10 +422,13 @@ func TestFailures(t *testing.T) {
 		{name: "request too large", change: func(f *front) { f.method, f.body, f.length = "POST", strings.NewReader("x"), MaxBody+1 }, want: RequestTooLarge},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			b := newBackend(t)
+			if test.answer != nil {
+				b.answer = test.answer
+			}
 			if test.uri == "" {
 				test.uri = b.URL
 			}
-			b.answer = test.answer
 			f := front{in: integrationOf("HTTP_PROXY", test.uri)}
 			if test.change != nil {
 				test.change(&f)
@@ -561,7 +569,7 @@ func FuzzMapping(f *testing.F) {
 		}
 		r := httptest.NewRequest("GET", "/", nil)
 		r.URL.RawQuery = body
-		c := &Call{Request: r, Params: &route.Params{}, Context: func(string) (string, bool) { return "", false }}
+		c := &Call{Request: r, Params: &route.Params{}, Context: contextOf{}}
 		s.values(&inputs{call: c, header: http.Header{textproto.CanonicalMIMEHeaderKey(body): {body}}, body: []byte(body)})
 	})
 }

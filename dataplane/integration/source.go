@@ -187,7 +187,7 @@ func (s *source) values(in *inputs) []string {
 			return []string{v}
 		}
 	case fromContext:
-		if v, ok := in.call.Context(s.name); ok {
+		if v, ok := in.call.Context.ContextValue(s.name); ok {
 			return []string{v}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"mime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/posternhq/postern/internal/vtl"
@@ -14,25 +15,33 @@ import (
 // template is a mapping template: literal text, or null, which transforms
 // nothing, or one that needs the template language.
 type template struct {
-	// mediaType is its key; empty if that is none, such as $default.
-	mediaType string
-	text      string
-	null      bool
-	dynamic   bool
+	text    string
+	null    bool
+	dynamic bool
+
+	// As an answer: the text, and the values of its headers. The type is that of
+	// the template's key; JSON if the key is none, such as $default.
+	body        []byte
+	contentType []string
+	length      []string
 }
+
+var typeJSON = []string{"application/json"}
 
 func prepareTemplates(m *awsv1.NullableStringMap) map[string]*template {
 	list := make(map[string]*template, len(m.GetEntries()))
 	for key, v := range m.GetEntries() {
-		t := &template{}
+		t := &template{contentType: typeJSON}
 		if _, _, err := mime.ParseMediaType(key); err == nil && strings.Contains(key, "/") {
-			t.mediaType = key
+			t.contentType = []string{key}
 		}
 		if v == nil || v.Value == nil || *v.Value == "" {
 			t.null = true
 		} else {
 			t.text = *v.Value
 			t.dynamic = !vtl.Literal(t.text)
+			t.body = []byte(t.text)
+			t.length = []string{strconv.Itoa(len(t.text))}
 		}
 		list[strings.ToLower(key)] = t
 	}
@@ -93,13 +102,15 @@ func prepareResponseTemplates(m *awsv1.NullableStringMap) responseTemplates {
 	return r
 }
 
-func (r *responseTemplates) pick(accept string) *template {
+func (r *responseTemplates) pick(accept []string) *template {
 	if len(r.byType) == 0 {
 		return nil
 	}
-	first, _, _ := strings.Cut(accept, ",")
-	if t := r.byType[mediaType(first)]; t != nil {
-		return t
+	if len(accept) > 0 {
+		first, _, _ := strings.Cut(accept[0], ",")
+		if t := r.byType[mediaType(first)]; t != nil {
+			return t
+		}
 	}
 	if t := r.byType["application/json"]; t != nil {
 		return t
