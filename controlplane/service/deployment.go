@@ -7,13 +7,14 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/posternhq/postern/controlplane/apierr"
 	"github.com/posternhq/postern/controlplane/state"
 	"github.com/posternhq/postern/internal/vtl"
 	apigatewayv1 "github.com/posternhq/postern/proto/postern/apigateway/v1"
 	awsv1 "github.com/posternhq/postern/proto/postern/aws/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
-	"google.golang.org/protobuf/proto"
 )
 
 func errNoDeployment() error { return apierr.NotFound("Invalid Deployment identifier specified") }
@@ -55,9 +56,7 @@ func (s *apiGateway) CreateDeployment(ctx context.Context, req *apigatewayv1.Cre
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range unrenderable(content.GetResources()) {
-		warn(ctx, "%s", w)
-	}
+	warn(ctx, unrenderable(content.GetResources())...)
 	return made, nil
 }
 

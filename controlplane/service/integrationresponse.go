@@ -3,9 +3,10 @@ package service
 import (
 	"context"
 
+	"google.golang.org/protobuf/proto"
+
 	apigatewayv1 "github.com/posternhq/postern/proto/postern/apigateway/v1"
 	awsv1 "github.com/posternhq/postern/proto/postern/aws/v1"
-	"google.golang.org/protobuf/proto"
 )
 
 func (s *apiGateway) PutIntegrationResponse(ctx context.Context, req *apigatewayv1.PutIntegrationResponseRequest) (*apigatewayv1.IntegrationResponse, error) {

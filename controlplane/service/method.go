@@ -6,12 +6,13 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/posternhq/postern/controlplane/apierr"
 	"github.com/posternhq/postern/controlplane/state"
 	apigatewayv1 "github.com/posternhq/postern/proto/postern/apigateway/v1"
 	awsv1 "github.com/posternhq/postern/proto/postern/aws/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
-	"google.golang.org/protobuf/proto"
 )
 
 var verbs = []string{"GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "HEAD", "ANY"}

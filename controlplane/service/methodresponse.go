@@ -6,10 +6,11 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/posternhq/postern/controlplane/apierr"
 	apigatewayv1 "github.com/posternhq/postern/proto/postern/apigateway/v1"
 	awsv1 "github.com/posternhq/postern/proto/postern/aws/v1"
-	"google.golang.org/protobuf/proto"
 )
 
 func errNoResponse() error { return apierr.NotFound("Invalid Response status code specified") }

@@ -5,9 +5,10 @@ import (
 	"strconv"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/posternhq/postern/controlplane/apierr"
 	awsv1 "github.com/posternhq/postern/proto/postern/aws/v1"
-	"google.golang.org/protobuf/proto"
 )
 
 // maxPatchOperations bounds the work of one request. AWS publishes no number.
@@ -210,15 +211,15 @@ func setInt[M proto.Message](member func(M) **int32, low, high int32, refusal fu
 }
 
 // Refusals of operations on a map's entry that does not exist.
-func errNoParameter() error   { return apierr.NotFound("Invalid parameter name specified") }
-func errNoContentType() error { return apierr.NotFound("Content-Type specified was not found") }
+func errNoParameter(*patch) error   { return apierr.NotFound("Invalid parameter name specified") }
+func errNoContentType(*patch) error { return apierr.NotFound("Content-Type specified was not found") }
 
 // mapEntry tells how to change one entry of a map member.
 type mapEntry[M proto.Message, V any] struct {
 	entries func(M) map[string]V    // nil if there are none
 	set     func(M, map[string]V)   // nil clears
 	parse   func(string) (V, error) // the value of an operation
-	missing func() error            // refusal of an entry that should exist
+	missing func(*patch) error      // refusal of an entry that should exist
 	// upsert: replace makes an entry that does not exist.
 	upsert bool
 }
@@ -228,7 +229,7 @@ func (e mapEntry[M, V]) apply(m M, p *patch) error {
 	key := p.args[len(p.args)-1]
 	entries := e.entries(m)
 	if _, exists := entries[key]; !exists && p.op != "add" && !(e.upsert && p.op == "replace") {
-		return e.missing()
+		return e.missing(p)
 	}
 	if p.op == "remove" {
 		delete(entries, key)

@@ -6,11 +6,12 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/posternhq/postern/controlplane/apierr"
 	"github.com/posternhq/postern/controlplane/state"
 	apigatewayv1 "github.com/posternhq/postern/proto/postern/apigateway/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
-	"google.golang.org/protobuf/proto"
 )
 
 const maxResources = 300

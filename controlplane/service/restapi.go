@@ -7,13 +7,14 @@ import (
 	"strconv"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/posternhq/postern/controlplane/apierr"
 	"github.com/posternhq/postern/controlplane/state"
 	"github.com/posternhq/postern/dataplane/policy"
 	apigatewayv1 "github.com/posternhq/postern/proto/postern/apigateway/v1"
 	awsv1 "github.com/posternhq/postern/proto/postern/aws/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
-	"google.golang.org/protobuf/proto"
 )
 
 const (
@@ -77,9 +78,7 @@ func (s *apiGateway) CreateRestApi(ctx context.Context, req *apigatewayv1.Create
 		}
 		return txn, a, nil
 	})
-	for _, w := range warnings {
-		warn(ctx, "%s", w)
-	}
+	warn(ctx, warnings...)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +104,7 @@ func newRestAPI(req *apigatewayv1.CreateRestApiRequest, id string) (*apigatewayv
 		Id:                        new(id),
 		Name:                      req.Name,
 		Description:               req.Description,
-		Version:                   req.Version,
+		Version:                   given(req.Version),
 		BinaryMediaTypes:          distinct(req.GetBinaryMediaTypes().GetValues()),
 		MinimumCompressionSize:    req.MinimumCompressionSize,
 		ApiKeySource:              new(keySourceHeader),
@@ -340,9 +339,7 @@ func (s *apiGateway) UpdateRestApi(ctx context.Context, req *apigatewayv1.Update
 		}
 		return txn, nil
 	})
-	for _, w := range warnings {
-		warn(ctx, "%s", w)
-	}
+	warn(ctx, warnings...)
 	if err != nil {
 		return nil, err
 	}

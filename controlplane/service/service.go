@@ -10,14 +10,16 @@ import (
 	"math/big"
 	mathrand "math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/posternhq/postern/controlplane/apierr"
 	"github.com/posternhq/postern/controlplane/state"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 )
 
 // Metadata keys of requests and answers. The gateway writes the first group
@@ -127,10 +129,42 @@ func setVersion(ctx context.Context, index uint64) {
 	_ = grpc.SetHeader(ctx, metadata.Pairs(metaVersion, strconv.FormatUint(index, 10)))
 }
 
-// warn adds a warning to the answer. Call it after update, whose function may
-// run several times.
-func warn(ctx context.Context, format string, args ...any) {
-	_ = grpc.SetHeader(ctx, metadata.Pairs(metaWarning, fmt.Sprintf(format, args...)))
+// Bounds of the warnings of one answer: they travel in headers.
+const (
+	maxWarnings      = 10
+	maxWarningLength = 300
+)
+
+// warn adds warnings to the answer, the first of many. Call it after update,
+// whose function may run several times.
+func warn(ctx context.Context, warnings ...string) {
+	for i, w := range warnings {
+		if i == maxWarnings {
+			w = fmt.Sprintf("and %d more", len(warnings)-i)
+		}
+		_ = grpc.SetHeader(ctx, metadata.Pairs(metaWarning, headerText(w)))
+		if i == maxWarnings {
+			return
+		}
+	}
+}
+
+// headerText makes a text fit for a header: printable ASCII of a moderate
+// length. Anything else would make gRPC drop the header.
+func headerText(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r < ' ':
+			return ' '
+		case r > '~':
+			return '?'
+		}
+		return r
+	}, s)
+	if len(s) > maxWarningLength {
+		s = s[:maxWarningLength-3] + "..."
+	}
+	return s
 }
 
 // view returns the View that a read is answered from: linearizable unless the

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -196,6 +197,22 @@ func TestIDs(t *testing.T) {
 		if !regexp.MustCompile(c.pattern).MatchString(c.id) {
 			t.Errorf("%q does not match %s", c.id, c.pattern)
 		}
+	}
+}
+
+func TestWarn(t *testing.T) {
+	ctx, headers := withHeaders(context.Background())
+	var many []string
+	for i := range 15 {
+		many = append(many, fmt.Sprintf("%d: a\nb \u00e9 %s", i, strings.Repeat("x", 400)))
+	}
+	warn(ctx, many...)
+	got := headers.Get(metaWarning)
+	if len(got) != maxWarnings+1 || got[maxWarnings] != "and 5 more" {
+		t.Errorf("%d warnings, the last is %q", len(got), got[len(got)-1])
+	}
+	if !strings.HasPrefix(got[0], "0: a b ? xxx") || len(got[0]) != maxWarningLength || !strings.HasSuffix(got[0], "...") {
+		t.Errorf("warning %q", got[0])
 	}
 }
 

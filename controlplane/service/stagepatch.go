@@ -6,10 +6,11 @@ import (
 	"strconv"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/posternhq/postern/controlplane/apierr"
 	apigatewayv1 "github.com/posternhq/postern/proto/postern/apigateway/v1"
 	awsv1 "github.com/posternhq/postern/proto/postern/aws/v1"
-	"google.golang.org/protobuf/proto"
 )
 
 type stageTable = patchTable[*apigatewayv1.Stage]
@@ -23,8 +24,10 @@ func stagePatch(deploymentExists func(id string) bool) *stageTable {
 	type stage = *apigatewayv1.Stage
 	variables := stringEntries(func(s stage) **awsv1.StringMap { return &s.Variables })
 	variables.upsert = true
+	variables.missing = nothingToRemove
 	overrides := stringEntries(func(s stage) **awsv1.StringMap { return &s.CanarySettings.StageVariableOverrides })
 	overrides.upsert = true
+	overrides.missing = nothingToRemove
 	rows := []patchRow[stage]{
 		{"/deploymentId", opsReplace, func(s stage, p *patch) error {
 			if !deploymentExists(p.value) {
@@ -97,7 +100,7 @@ func stagePatch(deploymentExists func(id string) bool) *stageTable {
 	rows = append(rows, patchRow[stage]{"/{...}/{}", opsRemove, func(s stage, p *patch) error {
 		key := strings.Join(p.raw, "/")
 		if s.GetMethodSettings().GetEntries()[key] == nil {
-			return refuseStage(nil, p, nil)
+			return nothingToRemove(p)
 		}
 		delete(s.MethodSettings.Entries, key)
 		return nil
@@ -112,11 +115,16 @@ func refuseStage(_ *stageTable, p *patch, ops []string) error {
 	case p.op == "copy":
 		return apierr.BadRequest("Invalid copy operation with path: %s and from %s. Valid copy:path are [/deploymentId, /variables] and valid copy:from are [/canarySettings/deploymentId, /canarySettings/stageVariableOverrides]", p.path, p.from)
 	case p.op == "remove":
-		return apierr.BadRequest("Cannot remove method setting %s because there is no method setting for this method ", strings.TrimPrefix(p.path, "/"))
+		return nothingToRemove(p)
 	case known:
 		return apierr.BadRequest("Invalid %s operation with path: %s", p.op, p.path)
 	}
 	return apierr.BadRequest("Invalid method setting path: %s. Must be one of: %s", p.path, stagePaths)
+}
+
+// nothingToRemove is the answer to a remove of what isn't there, whatever it is.
+func nothingToRemove(p *patch) error {
+	return apierr.BadRequest("Cannot remove method setting %s because there is no method setting for this method ", strings.TrimPrefix(p.path, "/"))
 }
 
 // stagePaths is AWS's own list, its missing separators included.

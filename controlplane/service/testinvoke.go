@@ -148,12 +148,16 @@ func mockStatus(templates *awsv1.NullableStringMap) (int, error) {
 		return 0, err
 	}
 	var named struct {
-		StatusCode int `json:"statusCode"`
+		StatusCode json.Number `json:"statusCode"` // quoted or not
 	}
 	if json.Unmarshal([]byte(text), &named) != nil {
 		return 0, nil
 	}
-	return named.StatusCode, nil
+	status, err := strconv.Atoi(named.StatusCode.String())
+	if err != nil {
+		return 0, nil
+	}
+	return status, nil
 }
 
 // selectResponse finds the integration response for a backend's status: the
