@@ -70,6 +70,9 @@ type Backend struct {
 	way     http.RoundTripper
 
 	responses []response // with a pattern, by status; then those without
+
+	binary   binaryTypes
+	handling string // of the request's body
 }
 
 // Prepare reads the integration of a route. It never fails: what it can't carry
@@ -81,6 +84,9 @@ func (p *Pool) Prepare(stage *edgev1.Stage, rt *edgev1.Route) *Backend {
 		apiID:   stage.GetApiId(),
 		method:  in.GetHttpMethod(),
 		timeout: maxTimeout,
+
+		binary:   stage.GetBinaryMediaTypes(),
+		handling: in.GetContentHandling(),
 	}
 	if err := b.prepare(p, stage, rt, in); err != nil {
 		b.broken = err
@@ -119,11 +125,8 @@ func (b *Backend) prepare(p *Pool, stage *edgev1.Stage, rt *edgev1.Route, in *ap
 	if b.kind == "HTTP_PROXY" {
 		return nil
 	}
-	if b.responses, err = prepareResponses(in, variables); err != nil {
+	if b.responses, err = prepareResponses(in, variables, b.binary); err != nil {
 		return err
-	}
-	if in.GetContentHandling() == "CONVERT_TO_BINARY" {
-		return fmt.Errorf("content handling %s is not available yet", in.GetContentHandling())
 	}
 	return nil
 }

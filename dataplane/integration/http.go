@@ -46,9 +46,16 @@ func (b *Backend) serveHTTP(w http.ResponseWriter, c *Call) (Fault, error) {
 // outgoing builds the request to the backend.
 func (b *Backend) outgoing(ctx context.Context, c *Call) (*http.Request, Fault, error) {
 	in, proxy := c.Request, b.kind == "HTTP_PROXY"
-	body, length, fault, err := requestBody(c, needsBody(b.params))
+	change := b.binary.ofRequest(b.handling, in.Header.Get("Content-Type"))
+	body, length, fault, err := requestBody(c, change != keep || needsBody(b.params))
 	if fault != None {
 		return nil, fault, err
+	}
+	if change != keep {
+		if body, err = change.convert(body); err != nil {
+			return nil, Misconfigured, err
+		}
+		length = int64(len(body))
 	}
 	from := &inputs{call: c, header: in.Header, host: in.Host, hidden: hiddenFromMappings, body: c.body}
 	header := make(http.Header, len(b.params)+8)
@@ -207,22 +214,47 @@ func failure(client, call context.Context, err error) (Fault, error) {
 
 // passBack answers with the backend's response.
 func (b *Backend) passBack(ctx context.Context, w http.ResponseWriter, c *Call, res *http.Response) (Fault, error) {
-	head, err := firstBytes(ctx, c, res)
-	if err != nil {
+	var head []byte
+	var err error
+	length := res.ContentLength
+	if change := b.binary.ofResponse("", res.Header.Get("Content-Type"), c.Request.Header["Accept"]); change != keep {
+		var fault Fault
+		if head, fault, err = wholeBody(ctx, c, res, change); fault != None {
+			return fault, err
+		}
+		length = int64(len(head))
+		res.Body = http.NoBody
+	} else if head, err = firstBytes(ctx, c, res); err != nil {
 		return failure(c.Request.Context(), ctx, err)
 	}
 	out := w.Header()
 	for name, values := range res.Header {
 		returnHeader(out, name, values)
 	}
-	if res.ContentLength >= 0 && bodyAllowed(res.StatusCode) {
-		out["Content-Length"] = []string{strconv.FormatInt(res.ContentLength, 10)}
+	if length >= 0 && bodyAllowed(res.StatusCode) {
+		out["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 	}
 	if len(out["Content-Type"]) == 0 {
 		out["Content-Type"] = nil // else net/http would guess one
 	}
 	w.WriteHeader(res.StatusCode)
 	return stream(w, head, res.Body)
+}
+
+// wholeBody reads a response that is to be converted.
+func wholeBody(ctx context.Context, c *Call, res *http.Response, change conversion) ([]byte, Fault, error) {
+	body, ok, err := readAll(res.Body)
+	switch {
+	case err != nil:
+		fault, err := failure(c.Request.Context(), ctx, err)
+		return nil, fault, err
+	case !ok:
+		return nil, ResponseTooLarge, errors.New("backend's response is too large")
+	}
+	if body, err = change.convert(body); err != nil {
+		return nil, Misconfigured, fmt.Errorf("convert response: %w", err)
+	}
+	return body, None, nil
 }
 
 // firstBytes reads the beginning of a response: a backend that breaks off at
@@ -273,15 +305,17 @@ func (b *Backend) mapBack(ctx context.Context, w http.ResponseWriter, c *Call, r
 	}
 	from := &inputs{call: c, header: res.Header}
 	body, length := io.Reader(res.Body), res.ContentLength
-	if r.wantsBody {
-		whole, err := io.ReadAll(io.LimitReader(res.Body, MaxBody+1))
-		if err != nil {
-			return failure(c.Request.Context(), ctx, err)
+	change := r.binary.ofResponse(r.handling, res.Header.Get("Content-Type"), c.Request.Header["Accept"])
+	if r.wantsBody || change != keep {
+		whole, fault, err := wholeBody(ctx, c, res, keep)
+		if fault != None {
+			return fault, err
 		}
-		if len(whole) > MaxBody {
-			return ResponseTooLarge, errors.New("backend's response is too large")
+		from.body = whole
+		if whole, err = change.convert(whole); err != nil {
+			return Misconfigured, fmt.Errorf("convert response: %w", err)
 		}
-		from.body, body, length = whole, bytes.NewReader(whole), int64(len(whole))
+		body, length = bytes.NewReader(whole), int64(len(whole))
 	} else if length != 0 {
 		head, err := firstBytes(ctx, c, res)
 		if err != nil {
@@ -300,6 +334,17 @@ func (r *response) write(w http.ResponseWriter, c *Call, from *inputs, body io.R
 		return Misconfigured, errTemplate
 	}
 	literal := t != nil && !t.null
+	text := []byte(nil)
+	if literal {
+		// What a template gives is text; a client of a binary type gets it decoded.
+		text = t.body
+		if change := r.binary.ofResponse(r.handling, "text/plain", c.Request.Header["Accept"]); change == decode {
+			var err error
+			if text, err = change.convert(text); err != nil {
+				return Misconfigured, fmt.Errorf("convert response: %w", err)
+			}
+		}
+	}
 	out := w.Header()
 	out["Content-Type"] = typeJSON
 	if literal {
@@ -314,8 +359,10 @@ func (r *response) write(w http.ResponseWriter, c *Call, from *inputs, body io.R
 	hasBody := bodyAllowed(r.status)
 	switch {
 	case !hasBody:
-	case literal:
+	case literal && len(text) == len(t.body):
 		out["Content-Length"] = t.length
+	case literal:
+		out["Content-Length"] = []string{strconv.Itoa(len(text))}
 	case length >= 0:
 		out["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 	}
@@ -324,7 +371,7 @@ func (r *response) write(w http.ResponseWriter, c *Call, from *inputs, body io.R
 	case !hasBody || c.Request.Method == http.MethodHead:
 		return None, nil
 	case literal:
-		if _, err := w.Write(t.body); err != nil {
+		if _, err := w.Write(text); err != nil {
 			return Aborted, fmt.Errorf("write response: %w", err)
 		}
 		return None, nil

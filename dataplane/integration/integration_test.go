@@ -64,6 +64,7 @@ type front struct {
 	body      io.Reader
 	length    int64
 	config    Config
+	binary    []string
 }
 
 func integrationOf(kind, uri string) *apigatewayv1.Integration {
@@ -100,7 +101,7 @@ func (f *front) call(t *testing.T) (*httptest.ResponseRecorder, Fault, error) {
 	f.config.Network = netx.Host()
 	p := New(f.config)
 	t.Cleanup(p.Close)
-	b := p.Prepare(&edgev1.Stage{ApiId: "abcde12345", Name: "prod", Variables: &awsv1.StringMap{Entries: f.variables}},
+	b := p.Prepare(&edgev1.Stage{ApiId: "abcde12345", Name: "prod", Variables: &awsv1.StringMap{Entries: f.variables}, BinaryMediaTypes: f.binary},
 		&edgev1.Route{Path: f.path, HttpMethod: "ANY", Method: &apigatewayv1.Method{MethodIntegration: f.in}})
 	r := httptest.NewRequest(f.method, "https://api.example/prod"+f.raw, f.body)
 	if f.length != 0 {
@@ -572,4 +573,65 @@ func FuzzMapping(f *testing.F) {
 		c := &Call{Request: r, Params: &route.Params{}, Context: contextOf{}}
 		s.values(&inputs{call: c, header: http.Header{textproto.CanonicalMIMEHeaderKey(body): {body}}, body: []byte(body)})
 	})
+}
+
+// The table of data-plane.md §7.5.
+func TestContentHandling(t *testing.T) {
+	b := newBackend(t)
+	const plain, coded = "\x00binary\xff", "AGJpbmFyef8="
+	png, text := "image/png", "text/plain"
+	for _, test := range []struct {
+		side, handling, contentType, accept, in, want string
+	}{
+		{"request", "", text, "", coded, coded},
+		{"request", toBinary, text, "", coded, plain},
+		{"request", toText, text, "", coded, coded},
+		{"request", "", png, "", plain, plain},
+		{"request", toBinary, png, "", plain, plain},
+		{"request", toText, png, "", plain, coded},
+		{"response", "", text, text, coded, coded},
+		{"response", toBinary, text, text, coded, plain},
+		{"response", toText, text, text, coded, coded},
+		{"response", "", text, png, coded, plain},
+		{"response", toBinary, text, png, coded, plain},
+		{"response", toText, text, png, coded, coded},
+		{"response", "", png, text, plain, coded},
+		{"response", toBinary, png, text, plain, plain},
+		{"response", toText, png, text, plain, coded},
+		{"response", "", png, png + ";q=1, */*", plain, plain},
+		{"response", toBinary, png, png, plain, plain},
+		{"response", toText, png, png, plain, coded},
+		{"response", toBinary, text, text, "not base64!", "fault"},
+	} {
+		for _, kind := range []string{"HTTP", "HTTP_PROXY"} {
+			if kind == "HTTP_PROXY" && test.side == "response" && test.handling != "" {
+				continue // has no integration response to say so
+			}
+			f := front{in: integrationOf(kind, b.URL), binary: []string{"image/PNG"}, method: "POST", header: http.Header{}}
+			f.in.IntegrationResponses = map[string]*apigatewayv1.IntegrationResponse{"200": {StatusCode: proto.String("200")}}
+			if test.side == "request" {
+				f.in.ContentHandling = &test.handling
+				f.header.Set("Content-Type", test.contentType)
+				f.body = strings.NewReader(test.in)
+			} else {
+				f.in.IntegrationResponses["200"].ContentHandling = &test.handling
+				f.header.Set("Accept", test.accept)
+				b.answer = func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Content-Type", test.contentType)
+					io.WriteString(w, test.in)
+				}
+			}
+			w, fault, _ := f.call(t)
+			got := w.Body.String()
+			if test.side == "request" {
+				got = b.got.body
+			}
+			if fault == Misconfigured {
+				got = "fault"
+			}
+			if got != test.want {
+				t.Errorf("%s %s of %s, handling %q, accept %q: got %q, want %q", kind, test.side, test.contentType, test.handling, test.accept, got, test.want)
+			}
+		}
+	}
 }

@@ -18,11 +18,13 @@ type response struct {
 	params    []mapping
 	templates responseTemplates
 	wantsBody bool
+	binary    binaryTypes
+	handling  string
 }
 
 // prepareResponses reads the integration responses, those with a pattern first,
 // each group by status code: AWS does not say which of two that match wins.
-func prepareResponses(in *apigatewayv1.Integration, variables map[string]string) ([]response, error) {
+func prepareResponses(in *apigatewayv1.Integration, variables map[string]string, binary binaryTypes) ([]response, error) {
 	list := make([]response, 0, len(in.GetIntegrationResponses()))
 	for _, code := range slices.Sorted(maps.Keys(in.GetIntegrationResponses())) {
 		ir := in.GetIntegrationResponses()[code]
@@ -30,7 +32,8 @@ func prepareResponses(in *apigatewayv1.Integration, variables map[string]string)
 		if err != nil || status < 100 || status > 599 {
 			return nil, fmt.Errorf("integration response %q: status code is not 100 to 599", code)
 		}
-		r := response{status: status, templates: prepareResponseTemplates(ir.GetResponseTemplates())}
+		r := response{status: status, templates: prepareResponseTemplates(ir.GetResponseTemplates()),
+			binary: binary, handling: ir.GetContentHandling()}
 		if p := ir.GetSelectionPattern(); p != "" {
 			// The whole status must match, as with Java's matches.
 			if r.pattern, err = regexp.Compile(`\A(?:` + p + `)\z`); err != nil {
@@ -39,9 +42,6 @@ func prepareResponses(in *apigatewayv1.Integration, variables map[string]string)
 		}
 		if r.params, err = parseMappings(ir.GetResponseParameters().GetEntries(), variables, responseSide); err != nil {
 			return nil, fmt.Errorf("integration response %s: %w", code, err)
-		}
-		if ir.GetContentHandling() == "CONVERT_TO_BINARY" {
-			return nil, fmt.Errorf("integration response %s: content handling %s is not available yet", code, ir.GetContentHandling())
 		}
 		r.wantsBody = needsBody(r.params)
 		list = append(list, r)
