@@ -1,0 +1,121 @@
+// Package readme runs the README's tour as it stands there.
+package readme
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/posternhq/postern/test/optional"
+)
+
+// tour returns the blocks marked `sh tour`, in order.
+func tour(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var script strings.Builder
+	inside := false
+	for _, line := range strings.Split(string(text), "\n") {
+		switch {
+		case line == "```sh tour":
+			inside = true
+		case inside && line == "```":
+			inside = false
+		case inside:
+			script.WriteString(line + "\n")
+		}
+	}
+	if strings.Count(script.String(), "\n") < 20 {
+		t.Fatalf("the tour was not found in README.md:\n%s", script.String())
+	}
+	return script.String()
+}
+
+// TestTour starts `postern dev` with its defaults, as the README says, and runs
+// the tour's commands with the real AWS CLI. The default ports must be free.
+func TestTour(t *testing.T) {
+	for _, tool := range []string{"bash", "aws", "curl"} {
+		optional.Tool(t, tool)
+	}
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "bin", "postern")
+	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/postern").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	startDev(t, ctx, binary, filepath.Join(dir, "ready.json"))
+
+	run := exec.CommandContext(ctx, "bash", "-e", "-o", "pipefail", "-c", tour(t))
+	run.Dir = dir
+	run.Env = append(os.Environ(), "AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true")
+	var stdout, stderr bytes.Buffer
+	run.Stdout, run.Stderr = &stdout, &stderr
+	if err := run.Run(); err != nil {
+		t.Fatalf("the tour failed: %v\n%s\n%s", err, stdout.String(), stderr.String())
+	}
+	for want, times := range map[string]int{
+		`[{"id": 1, "type": "cat"}]`: 2, // by the private DNS name and by the alias
+		"no such name out here":      1,
+		"edge2":                      1,
+	} {
+		if got := strings.Count(stdout.String(), want); got < times {
+			t.Errorf("the tour printed %q %d times, want %d:\n%s\n%s", want, got, times, stdout.String(), stderr.String())
+		}
+	}
+}
+
+// startDev starts a cluster with the defaults and stops it at the test's end.
+func startDev(t *testing.T, ctx context.Context, binary, ready string) {
+	t.Helper()
+	// Not bound to ctx, which ends before the clean-up: it is to stop gracefully.
+	dev := exec.Command(binary, "dev", "--ready-file", ready)
+	var output bytes.Buffer
+	dev.Stdout, dev.Stderr = &output, &output
+	if err := dev.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- dev.Wait() }()
+	t.Cleanup(func() {
+		_ = dev.Process.Signal(syscall.SIGTERM)
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("postern dev ended with %v\n%s", err, output.String())
+			}
+		case <-time.After(30 * time.Second):
+			_ = dev.Process.Kill()
+			t.Errorf("postern dev did not stop: %v\n%s", <-ended, output.String())
+		}
+	})
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if data, err := os.ReadFile(ready); err == nil {
+			var addresses map[string]any
+			if err := json.Unmarshal(data, &addresses); err != nil {
+				t.Fatalf("ready file: %v", err)
+			}
+			return
+		}
+		select {
+		case err := <-ended:
+			ended <- err
+			t.Fatalf("postern dev ended before it was ready: %v\n%s", err, output.String())
+		case <-ctx.Done():
+			t.Fatalf("postern dev did not become ready\n%s", output.String())
+		case <-tick.C:
+		}
+	}
+}
