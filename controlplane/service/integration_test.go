@@ -1,6 +1,7 @@
 package service
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/posternhq/postern/controlplane/apierr"
@@ -43,6 +44,7 @@ func TestPutIntegration(t *testing.T) {
 		{"too long", &request{Type: new("MOCK"), TimeoutInMillis: new(int32(29001))}, "Timeout should be between 50 ms and 29000 ms"},
 		{"link without id", &request{Type: new("HTTP"), HttpMethod: new("GET"), Uri: new("http://example.com"), ConnectionType: new("VPC_LINK")}, "ConnectionId must be specified for connection type VPC_LINK"},
 		{"content type", &request{Type: new("MOCK"), RequestTemplates: templates("json", "{}")}, "Validation Result: warnings : [], errors : [Invalid content type specified: json]"},
+		{"huge template", &request{Type: new("MOCK"), RequestTemplates: templates("application/json", strings.Repeat(" ", maxTemplate+1))}, "The mapping template for application/json exceeds the maximum size of 300 KB"},
 		{"no expression", &request{Type: new("MOCK"), RequestParameters: strMap("integration.request.header.A", "true")}, mapping + "[Invalid mapping expression specified: true]"},
 		{"wrong destination", &request{Type: new("MOCK"), RequestParameters: strMap("method.request.header.A", "'x'")}, mapping + "[Invalid mapping expression specified: method.request.header.A]"},
 		{"undeclared parameters", &request{Type: new("MOCK"), RequestParameters: strMap("integration.request.path.a", "method.request.path.x", "integration.request.path.b", "method.request.path.y")},

@@ -108,10 +108,16 @@ func checkMappings(mappings map[string]string, check func(destination, source st
 
 var mediaType = regexp.MustCompile(`^[a-zA-Z0-9!#$&^_.+*-]+/[a-zA-Z0-9!#$&^_.+*-]+( *;.*)?$`)
 
-// checkTemplates checks the content types of a template map.
+// maxTemplate is AWS's limit on the size of a mapping template.
+const maxTemplate = 300 << 10
+
+// checkTemplates checks the content types of a template map, and the sizes.
 func checkTemplates(templates map[string]*awsv1.NullableString) error {
 	var faults []string
 	for _, contentType := range slices.Sorted(maps.Keys(templates)) {
+		if len(templates[contentType].GetValue()) > maxTemplate {
+			return apierr.BadRequest("The mapping template for %s exceeds the maximum size of 300 KB", contentType)
+		}
 		if contentType != "$default" && !mediaType.MatchString(contentType) {
 			faults = append(faults, "Invalid content type specified: "+contentType)
 		}
