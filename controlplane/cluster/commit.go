@@ -35,12 +35,12 @@ func (n *Node) tellFollowers(ctx context.Context, r *raft.Raft, t *transport) {
 		case <-n.committed:
 		}
 		last := n.fsm.Position()
-		if last == told || last.Term != r.CurrentTerm() || r.State() != raft.Leader {
+		if last == told || !n.leadsTerm(last.Term) {
 			continue
 		}
 		told = last
 		for _, s := range r.GetConfiguration().Configuration().Servers {
-			if s.ID == raft.ServerID(n.cfg.ID) {
+			if s.ID == raft.ServerID(n.cfg.ID) || t.isDown(s.ID) {
 				continue
 			}
 			if busy[s.ID] == nil {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"sync"
 	"testing"
 	"time"
@@ -213,11 +215,13 @@ func (l *lab) launch(id string, ln net.Listener, bootstrap []cluster.Server) *la
 func (l *lab) folder(id string) string { return filepath.Join(l.dir, id) }
 
 func (l *lab) stop(id string) {
+	l.mu.Lock()
 	n := l.nodes[id]
+	delete(l.nodes, id)
+	l.mu.Unlock()
 	if n == nil {
 		return
 	}
-	delete(l.nodes, id)
 	n.server.Stop()
 	n.stop()
 	select {
@@ -227,7 +231,15 @@ func (l *lab) stop(id string) {
 		}
 	case <-time.After(10 * time.Second):
 		l.t.Errorf("node %s does not stop", id)
+		_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
 	}
+}
+
+// running returns the nodes, for clients that work while nodes come and go.
+func (l *lab) running() map[string]*labNode {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.nodes)
 }
 
 // eventually waits for a condition; it is the only way that tests wait.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -111,8 +112,13 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		// A peer that takes connections but never answers (paused, or behind a
 		// network that swallows packets) is given up after this and dialled anew.
 		Timeout: max(time.Second, 4*n.cfg.HeartbeatTimeout),
-		Logger:  logger,
-	}))
+		// No pipelining: in raft v1.7.3 a refusal by a follower can leave the
+		// sender of a full pipeline waiting forever, while heartbeats keep that
+		// follower quiet and Shutdown waits too (hashicorp/raft issue 612).
+		// Batches are larger without, and no slower on a local network.
+		MaxRPCsInFlight: 1,
+		Logger:          logger,
+	}), n.replicating)
 	changes := make(chan bool, 16)
 	rc := n.cfg.raft(logger)
 	rc.NotifyCh = changes
@@ -157,10 +163,12 @@ func (n *Node) serve(ctx context.Context, r *raft.Raft, t *transport, log *watch
 	<-ctx.Done()
 	// Raft's main loop may be waiting for a disk: then so does this, since a
 	// process that leaves a write under way behind could not open the folder again.
-	err := r.Shutdown().Error()
+	ended := r.Shutdown()
+	// Its goroutines may also be waiting for peers, and need not.
+	n.gate.close()
+	err := ended.Error()
 	close(down)
 	cancel()
-	n.gate.close()
 	group.Wait()
 	n.cfg.Logger.Info("node stopped", "index", n.store.View().Index())
 	return err
@@ -170,6 +178,19 @@ func (n *Node) serve(ctx context.Context, r *raft.Raft, t *transport, log *watch
 func (n *Node) IsLeader() bool {
 	r := n.raft.Load()
 	return r != nil && r.State() == raft.Leader && !n.gate.isShut()
+}
+
+// leadsTerm says whether this node leads the term, as far as it knows.
+func (n *Node) leadsTerm(term uint64) bool {
+	r := n.raft.Load()
+	return r != nil && r.CurrentTerm() == term && r.State() == raft.Leader
+}
+
+// replicating says whether entries of the term go from here to the peer.
+func (n *Node) replicating(term uint64, id raft.ServerID, at raft.ServerAddress) bool {
+	return n.leadsTerm(term) && slices.ContainsFunc(n.raft.Load().GetConfiguration().Configuration().Servers, func(s raft.Server) bool {
+		return s.ID == id && s.Address == at
+	})
 }
 
 // Leader returns the leader as far as this node knows; empty: none.

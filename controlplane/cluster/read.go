@@ -195,7 +195,7 @@ func (n *Node) leaderReadIndex(ctx context.Context, r *raft.Raft, t *transport) 
 		// only serves to send heartbeats at once; what decides is the transport's
 		// own record of which voters answered what was sent after start.
 		if t.confirmed(raft.ServerID(n.cfg.ID), term, start, r.GetConfiguration().Configuration().Servers) {
-			if r.CurrentTerm() != term || r.State() != raft.Leader {
+			if !n.leadsTerm(term) {
 				return 0, ErrNotLeader
 			}
 			return index, nil

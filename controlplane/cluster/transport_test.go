@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"errors"
+	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -110,4 +112,77 @@ func TestGate(t *testing.T) {
 	if len(g.conns) != 0 {
 		t.Errorf("%d closed connections are remembered", len(g.conns))
 	}
+}
+
+// Entries for a peer that is down leave when a heartbeat has found it again,
+// and not at all once this node has ceased to replicate to it.
+func TestEntriesWaitForHeartbeat(t *testing.T) {
+	var replicates atomic.Bool
+	replicates.Store(true)
+	var up atomic.Bool
+	silent := errors.New("nobody there")
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer := raft.NewNetworkTransport(tcp{ln}, 1, time.Second, io.Discard)
+	defer func() { _ = peer.Close() }()
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		for {
+			select {
+			case rpc := <-peer.Consumer():
+				rpc.Respond(&raft.AppendEntriesResponse{Term: 7, Success: true}, nil)
+			case <-done:
+				return
+			}
+		}
+	}()
+	own, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inner := raft.NewNetworkTransport(switched{tcp{own}, &up, silent}, 1, time.Second, io.Discard)
+	defer func() { _ = inner.Close() }()
+	tr := newTransport(inner, func(uint64, raft.ServerID, raft.ServerAddress) bool { return replicates.Load() })
+	send := func(entries ...*raft.Log) error {
+		return tr.AppendEntries("b", raft.ServerAddress(ln.Addr().String()), &raft.AppendEntriesRequest{Term: 7, Entries: entries}, &raft.AppendEntriesResponse{})
+	}
+
+	if err := send(); !errors.Is(err, silent) || !tr.isDown("b") {
+		t.Fatalf("heartbeat: %v, down: %v", err, tr.isDown("b"))
+	}
+	sent := make(chan error, 1)
+	go func() { sent <- send(&raft.Log{Index: 1, Term: 7}) }()
+	replicates.Store(false)
+	if err := <-sent; !errors.Is(err, errNotReplicating) {
+		t.Errorf("entries of a leader that is none any more: %v", err)
+	}
+	replicates.Store(true)
+	go func() { sent <- send(&raft.Log{Index: 1, Term: 7}) }()
+	up.Store(true)
+	if err := send(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-sent; err != nil {
+		t.Errorf("entries after the peer came back: %v", err)
+	}
+	if c := tr.contact("b"); c.term != 7 || tr.isDown("b") {
+		t.Errorf("contact %v, down %v", c, tr.isDown("b"))
+	}
+}
+
+// switched dials only while it is up.
+type switched struct {
+	tcp
+	up   *atomic.Bool
+	down error
+}
+
+func (s switched) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	if !s.up.Load() {
+		return nil, s.down
+	}
+	return s.tcp.Dial(to, timeout)
 }
