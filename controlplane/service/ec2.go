@@ -70,6 +70,31 @@ func (s *ec2Server) commit(ctx context.Context, dryRun *bool, build func(*state.
 	})
 }
 
+// create is write for an action that makes something: a repetition with the same
+// token (ClientToken where EC2 has one, else idempotency_key in the metadata)
+// gets the first answer. build fills in the answer along with the Txn.
+func (s *ec2Server) create(ctx context.Context, operation, token string, dryRun *bool, req, answer proto.Message, build func(*state.View, Caller) (*statev1.Txn, error)) error {
+	if token == "" {
+		token = incoming(ctx, metaIdempotency)
+	}
+	if n := len(token); n > maxToken {
+		return invalidValue("Value for parameter clientToken is invalid. It has %d characters, at most %d are allowed.", n, maxToken)
+	}
+	return s.write(ctx, dryRun, func(v *state.View, c Caller) (*statev1.Txn, error) {
+		t := createToken(c, operation, token, req)
+		proto.Reset(answer)
+		if again, err := t.answered(s.cfg, v, answer); again || err != nil {
+			return nil, err
+		}
+		txn, err := build(v, c)
+		if err != nil {
+			return nil, err
+		}
+		t.remember(s.cfg, v, txn, answer)
+		return txn, nil
+	})
+}
+
 // quiet is a context in which nothing is told to the client: for the steps of
 // an action that commits more than once, whose answer has one version.
 func quiet(ctx context.Context) context.Context {

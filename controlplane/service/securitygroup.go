@@ -96,8 +96,8 @@ func (s *ec2Server) CreateSecurityGroup(ctx context.Context, req *ec2v1.CreateSe
 	if err != nil {
 		return nil, err
 	}
-	var made *ec2v1.SecurityGroup
-	err = s.write(ctx, req.DryRun, func(v *state.View, c Caller) (*statev1.Txn, error) {
+	answer := &ec2v1.CreateSecurityGroupResponse{}
+	err = s.create(ctx, "CreateSecurityGroup", "", req.DryRun, req, answer, func(v *state.View, c Caller) (*statev1.Txn, error) {
 		vpc := req.GetVpcId()
 		if vpc == "" {
 			d := defaultVPC(v, c)
@@ -116,14 +116,15 @@ func (s *ec2Server) CreateSecurityGroup(ctx context.Context, req *ec2v1.CreateSe
 		}
 		group := newGroup(s.cfg, c, s.cfg.ec2ID("sg"), vpc, req.GetGroupName(), req.GetGroupDescription())
 		group.Group.Tags = tags
-		made = group.Group
+		made := group.Group
+		answer.GroupId, answer.Tags, answer.SecurityGroupArn = made.GroupId, made.Tags, made.SecurityGroupArn
 		w.put(w.child(statev1.Type_TYPE_SECURITY_GROUP, made.GetGroupId()), group)
 		return w.done(), nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &ec2v1.CreateSecurityGroupResponse{GroupId: made.GroupId, Tags: made.Tags, SecurityGroupArn: made.SecurityGroupArn}, nil
+	return answer, nil
 }
 
 func (s *ec2Server) DeleteSecurityGroup(ctx context.Context, req *ec2v1.DeleteSecurityGroupRequest) (*ec2v1.DeleteSecurityGroupResponse, error) {

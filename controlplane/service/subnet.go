@@ -49,8 +49,8 @@ func (s *ec2Server) CreateSubnet(ctx context.Context, req *ec2v1.CreateSubnetReq
 	if err != nil {
 		return nil, err
 	}
-	var made *ec2v1.Subnet
-	err = s.write(ctx, req.DryRun, func(v *state.View, c Caller) (*statev1.Txn, error) {
+	answer := &ec2v1.CreateSubnetResponse{}
+	err = s.create(ctx, "CreateSubnet", "", req.DryRun, req, answer, func(v *state.View, c Caller) (*statev1.Txn, error) {
 		w, err := openVPC(s.cfg, v, c, req.GetVpcId())
 		if err != nil {
 			return nil, err
@@ -70,15 +70,16 @@ func (s *ec2Server) CreateSubnet(ctx context.Context, req *ec2v1.CreateSubnetReq
 		if err != nil {
 			return nil, err
 		}
-		made = newSubnet(s.cfg, c, w.id(), cidr, z)
+		made := newSubnet(s.cfg, c, w.id(), cidr, z)
 		made.Tags = tags
+		answer.Subnet = made
 		w.put(w.child(statev1.Type_TYPE_SUBNET, made.GetSubnetId()), made)
 		return w.done(), nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &ec2v1.CreateSubnetResponse{Subnet: made}, nil
+	return answer, nil
 }
 
 // subnetZone is the zone that a request names. One that names none gets the

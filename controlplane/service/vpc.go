@@ -79,8 +79,8 @@ func (s *ec2Server) CreateVpc(ctx context.Context, req *ec2v1.CreateVpcRequest) 
 	if err != nil {
 		return nil, err
 	}
-	var made *ec2v1.Vpc
-	err = s.write(ctx, req.DryRun, func(v *state.View, c Caller) (*statev1.Txn, error) {
+	answer := &ec2v1.CreateVpcResponse{}
+	err = s.create(ctx, "CreateVpc", "", req.DryRun, req, answer, func(v *state.View, c Caller) (*statev1.Txn, error) {
 		txn := &statev1.Txn{}
 		vpc, err := newVPC(s.cfg, v, c, txn, cidr)
 		if err != nil {
@@ -88,14 +88,14 @@ func (s *ec2Server) CreateVpc(ctx context.Context, req *ec2v1.CreateVpcRequest) 
 		}
 		vpc.Vpc.Tags = tags
 		vpc.Vpc.InstanceTenancy = new(tenancy)
-		made = proto.CloneOf(vpc.Vpc)
-		made.State = new("pending")
+		answer.Vpc = proto.CloneOf(vpc.Vpc)
+		answer.Vpc.State = new("pending")
 		return txn, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &ec2v1.CreateVpcResponse{Vpc: made}, nil
+	return answer, nil
 }
 
 // newVPC adds a VPC with its default security group to a Txn and returns it,

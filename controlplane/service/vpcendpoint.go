@@ -57,9 +57,6 @@ func (s *ec2Server) CreateVpcEndpoint(ctx context.Context, req *ec2v1.CreateVpcE
 	if err := required("vpcId", req.GetVpcId(), "serviceName", req.GetServiceName()); err != nil {
 		return nil, err
 	}
-	if n := len(req.GetClientToken()); n > maxToken {
-		return nil, invalidValue("Value for parameter clientToken is invalid. It has %d characters, at most %d are allowed.", n, maxToken)
-	}
 	tags, err := newTags(req.GetTagSpecifications(), "vpc-endpoint")
 	if err != nil {
 		return nil, err
@@ -71,12 +68,7 @@ func (s *ec2Server) CreateVpcEndpoint(ctx context.Context, req *ec2v1.CreateVpcE
 		return nil, err
 	}
 	answer := &ec2v1.CreateVpcEndpointResponse{}
-	err = s.write(ctx, req.DryRun, func(v *state.View, c Caller) (*statev1.Txn, error) {
-		token := createToken(c, "CreateVpcEndpoint", req.GetClientToken(), req)
-		answer.Reset()
-		if again, err := token.answered(s.cfg, v, answer); again || err != nil {
-			return nil, err
-		}
+	err = s.create(ctx, "CreateVpcEndpoint", req.GetClientToken(), req.DryRun, req, answer, func(v *state.View, c Caller) (*statev1.Txn, error) {
 		w, err := openVPC(s.cfg, v, c, req.GetVpcId())
 		if err != nil {
 			return nil, err
@@ -88,7 +80,6 @@ func (s *ec2Server) CreateVpcEndpoint(ctx context.Context, req *ec2v1.CreateVpcE
 		e.Endpoint.Tags = tags
 		answer.VpcEndpoint = describeEndpoint(s.cfg, v, w.key, w.vpc, e)
 		answer.ClientToken = req.ClientToken
-		token.remember(s.cfg, v, w.txn, answer)
 		return w.done(), nil
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/posternhq/postern/controlplane/state"
@@ -183,6 +184,27 @@ func TestClientToken(t *testing.T) {
 	if must(t, answer, err).GetVpcEndpoint().GetVpcEndpointId() == ids[0] {
 		t.Error("the token outlived its day")
 	}
+}
+
+// Creates without a ClientToken of their own take one from the metadata.
+func TestIdempotencyKeyOfEC2(t *testing.T) {
+	l := newEC2Lab(t)
+	ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs(metaIdempotency, "once"))
+	var first, again [3]string
+	for _, ids := range []*[3]string{&first, &again} {
+		vpc, err := l.CreateVpc(ctx, &ec2v1.CreateVpcRequest{CidrBlock: new("10.1.0.0/16")})
+		id := must(t, vpc, err).GetVpc().VpcId
+		subnet, err := l.CreateSubnet(ctx, &ec2v1.CreateSubnetRequest{VpcId: id, CidrBlock: new("10.1.0.0/24")})
+		must(t, subnet, err)
+		group, err := l.CreateSecurityGroup(ctx, &ec2v1.CreateSecurityGroupRequest{VpcId: id, GroupName: new("web"), GroupDescription: new("web")})
+		must(t, group, err)
+		*ids = [3]string{*id, subnet.GetSubnet().GetSubnetId(), group.GetGroupId()}
+	}
+	if first != again {
+		t.Errorf("first %v, again %v", first, again)
+	}
+	_, err := l.CreateVpc(ctx, &ec2v1.CreateVpcRequest{CidrBlock: new("10.2.0.0/16")})
+	wantCode(t, err, "IdempotentParameterMismatch")
 }
 
 func TestEndpointStates(t *testing.T) {
