@@ -94,7 +94,7 @@ var answers = [numVerdicts]answer{
 
 // reasons say in the log why a request was refused.
 var reasons = [numVerdicts]string{
-	unready:           "no snapshot has been installed",
+	unready:           "there is no snapshot",
 	stale:             "the snapshot is older than max-staleness",
 	unknownAPI:        "no name in the request is that of an API",
 	wrongVantage:      "the API is not served on the side that the request came from",

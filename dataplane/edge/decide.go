@@ -60,7 +60,7 @@ type request struct {
 func (e *Edge) decide(q *request, r *http.Request) verdict {
 	q.statement = -1
 	switch {
-	case q.in == nil || q.arrival == nil:
+	case q.in == nil || q.in.Table == nil || q.arrival == nil:
 		return unready
 	case e.cfg.MaxStaleness > 0 && e.cfg.Freshness() > e.cfg.MaxStaleness:
 		return stale

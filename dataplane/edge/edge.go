@@ -123,7 +123,8 @@ func New(cfg Config) (*Edge, error) {
 }
 
 // Install puts a table in place and binds the network interfaces that are new
-// in it. It does not wait for requests or connections.
+// in it. It does not wait for requests or connections. Without a table (nil) the
+// edge denies everything from then on.
 func (e *Edge) Install(t *compile.Table) {
 	s := t.Settings()
 	e.now.Store(&installed{
@@ -151,8 +152,8 @@ func (e *Edge) Table() *compile.Table {
 
 // Ready says why the edge does not serve yet, nil if it does.
 func (e *Edge) Ready() error {
-	if e.now.Load() == nil {
-		return errors.New("no snapshot yet")
+	if e.Table() == nil {
+		return errors.New("no snapshot")
 	}
 	if e.draining.Load() {
 		return errors.New("draining")

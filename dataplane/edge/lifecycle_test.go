@@ -38,6 +38,61 @@ func TestNothingBeforeTheFirstTable(t *testing.T) {
 	}
 }
 
+// An edge that was removed from the cluster has no table any more.
+func TestWithoutTableAgain(t *testing.T) {
+	w := newWorld()
+	r := start(t, w, nil)
+	client := r.client(clientA, eniA)
+	get := func() int {
+		res, err := client.Get("https://" + privateHost + "/prod/pets")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		io.Copy(io.Discard, res.Body)
+		return res.StatusCode
+	}
+	if s := get(); s != 200 {
+		t.Fatalf("got %d", s)
+	}
+	r.Install(nil)
+	if s := get(); s != 403 {
+		t.Errorf("got %d", s)
+	}
+	if r.Ready() == nil {
+		t.Error("ready without a table")
+	}
+	c := privateCall()
+	c.from, c.to, c.host = "127.0.0.1", "127.0.0.1", publicHost
+	if res := r.must(c); res.status != 403 {
+		t.Errorf("public side: got %d", res.status)
+	}
+}
+
+// A network interface that can't be bound holds back no other, and is bound as
+// soon as it can be.
+func TestInterfaceThatCantBeBound(t *testing.T) {
+	needLoopback(t)
+	var taken net.Listener
+	w := newWorld()
+	r := start(t, w, func(c *Config) {
+		var err error
+		if taken, err = net.Listen("tcp", fmt.Sprintf("%s:%d", eniA, c.Port)); err != nil {
+			t.Fatal(err)
+		}
+	})
+	c := privateCall()
+	c.from, c.to = clientB, eniB
+	if res := r.must(c); res.status != 200 {
+		t.Errorf("another interface: got %d", res.status)
+	}
+	taken.Close()
+	eventually(t, func() bool {
+		res, err := r.do(privateCall())
+		return err == nil && res.status == 200
+	})
+}
+
 // A request that did not come through a listener has no arrival, and no way in.
 func TestNoArrivalNoAnswer(t *testing.T) {
 	e, _, _ := newEdge(t, nil)

@@ -110,6 +110,7 @@ func (ls *listeners) follow() {
 		}
 		delete(ls.failed, addr)
 	}
+	ls.edge.metrics.listeners(len(ls.bound), len(ls.failed))
 	if len(ls.failed) > 0 {
 		select {
 		case ls.retry <- struct{}{}:
@@ -232,15 +233,13 @@ func (ls *listeners) drain() {
 
 func (ls *listeners) wait() { ls.serving.Wait() }
 
-// ready reports an address that could not be bound.
+// ready says why nothing is accepted yet. An address that can't be bound is no
+// reason: the other endpoints are served, and it is tried again.
 func (ls *listeners) ready() error {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if !ls.running {
 		return errors.New("not listening yet")
-	}
-	for _, err := range ls.failed {
-		return err
 	}
 	return nil
 }

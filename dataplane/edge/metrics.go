@@ -18,7 +18,8 @@ type metrics struct {
 		once    sync.Once
 		counter prometheus.Counter
 	}
-	evaluations prometheus.Histogram
+	evaluations   prometheus.Histogram
+	bound, failed prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -37,7 +38,12 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Buckets: prometheus.ExponentialBuckets(250e-9, 2, 16),
 		}),
 	}
-	for _, c := range []prometheus.Collector{decisions, m.requests, m.evaluations} {
+	interfaces := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "postern_edge_interfaces_count",
+		Help: "Network interfaces of endpoints by whether they could be bound.",
+	}, []string{"state"})
+	m.bound, m.failed = interfaces.WithLabelValues("bound"), interfaces.WithLabelValues("failed")
+	for _, c := range []prometheus.Collector{decisions, m.requests, m.evaluations, interfaces} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
@@ -49,6 +55,11 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 }
 
 func (m *metrics) decision(v verdict) { m.decisions[v].Inc() }
+
+func (m *metrics) listeners(bound, failed int) {
+	m.bound.Set(float64(bound))
+	m.failed.Set(float64(failed))
+}
 
 func (m *metrics) evaluation(d time.Duration) { m.evaluations.Observe(d.Seconds()) }
 

@@ -55,7 +55,7 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if v == allowed {
 		v = e.timedDecide(q, r)
 	}
-	if e.cfg.Headers && q.in != nil {
+	if e.cfg.Headers && q.in != nil && q.in.Table != nil {
 		header["x-postern-version"] = q.in.version
 	}
 	if v == allowed {
