@@ -255,6 +255,7 @@ const maxMessage = 256 << 20
 func (s *Server) fronts() error {
 	options := append(s.rpc.ServerOptions(),
 		grpc.Creds(rpc.Secured()),
+		rpc.AllowPings(),
 		grpc.ChainUnaryInterceptor(onlyRolesUnary),
 		grpc.StreamInterceptor(onlyRolesStream),
 		grpc.MaxRecvMsgSize(maxMessage),

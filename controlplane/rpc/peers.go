@@ -9,7 +9,21 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
 )
+
+const (
+	// pingAfter is how long a connection with open calls may be silent before it
+	// is asked for a sign of life (gRPC allows no less than 10 s), pingTimeout how
+	// long that may take.
+	pingAfter   = 10 * time.Second
+	pingTimeout = 3 * time.Second
+)
+
+// AllowPings is what a server must be made with so that it bears the pings of Peers.
+func AllowPings() grpc.ServerOption {
+	return grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingAfter / 2})
+}
 
 // Peers keeps one connection to each other node, made on first use.
 type Peers struct {
@@ -26,12 +40,13 @@ func NewPeers(creds credentials.TransportCredentials, options ...grpc.DialOption
 }
 
 // Conn returns the connection to the node at address ("host:port"). It does not
-// wait for the node: a call on the connection fails if it can't be reached.
+// wait for the node: a call on the connection fails if it can't be reached. The
+// connection is shared, so its users can't close it.
 func (p *Peers) Conn(address string) (grpc.ClientConnInterface, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c := p.conns[address]; c != nil {
-		return c, nil
+		return shared{c}, nil
 	}
 	options := append([]grpc.DialOption{
 		grpc.WithTransportCredentials(p.creds),
@@ -41,14 +56,20 @@ func (p *Peers) Conn(address string) (grpc.ClientConnInterface, error) {
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: 2 * time.Second,
 		}),
+		// A connection cut in silence is given up, so that the next call dials:
+		// else it would wait for the kernel's last resend, minutes later.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
 	}, p.options...)
 	c, err := grpc.NewClient("passthrough:///"+address, options...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", address, err)
 	}
 	p.conns[address] = c
-	return c, nil
+	return shared{c}, nil
 }
+
+// shared hides Close from the users of a connection.
+type shared struct{ grpc.ClientConnInterface }
 
 // Close closes every connection.
 func (p *Peers) Close() error {
