@@ -1,4 +1,5 @@
-// Package readme runs the README's tour as it stands there.
+// Package readme runs the commands of the documents as they stand there: the
+// README's tour, then those of the pages under docs/, in one session.
 package readme
 
 import (
@@ -16,10 +17,10 @@ import (
 	"github.com/posternhq/postern/test/optional"
 )
 
-// tour returns the blocks marked `sh tour`, in order.
-func tour(t *testing.T) string {
+// tour returns the blocks of a document that are marked `sh tour`, in order.
+func tour(t *testing.T, document string) string {
 	t.Helper()
-	text, err := os.ReadFile("../../README.md")
+	text, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,8 +36,8 @@ func tour(t *testing.T) string {
 			script.WriteString(line + "\n")
 		}
 	}
-	if strings.Count(script.String(), "\n") < 20 {
-		t.Fatalf("the tour was not found in README.md:\n%s", script.String())
+	if script.Len() == 0 {
+		t.Fatalf("%s has no block marked `sh tour`", document)
 	}
 	return script.String()
 }
@@ -56,7 +57,11 @@ func TestTour(t *testing.T) {
 	defer cancel()
 	startDev(t, ctx, binary, filepath.Join(dir, "ready.json"))
 
-	run := exec.CommandContext(ctx, "bash", "-e", "-o", "pipefail", "-c", tour(t))
+	script := tour(t, "../../README.md")
+	for _, page := range []string{"operate.md", "dns.md"} {
+		script += tour(t, "../../docs/"+page)
+	}
+	run := exec.CommandContext(ctx, "bash", "-e", "-o", "pipefail", "-c", script)
 	run.Dir = dir
 	run.Env = append(os.Environ(), "AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true")
 	var stdout, stderr bytes.Buffer
