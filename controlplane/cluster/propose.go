@@ -145,15 +145,32 @@ func (n *Node) Propose(ctx context.Context, txn *statev1.Txn) (state.Result, err
 	if !n.proposals.add(p) {
 		return state.Result{}, ErrStopped
 	}
-	select {
-	case a := <-p.answer:
-		return a.result, a.err
-	case <-ctx.Done():
-		if p.state.CompareAndSwap(waiting, withdrawn) {
-			return state.Result{}, fmt.Errorf("waiting to propose: %w", ctx.Err())
+	for {
+		changed := n.LeadershipChanged()
+		// Raft answers for every other way to lose a leadership; cut off from the
+		// others by its own disk it can't, for as long as that takes.
+		if n.gate.isShut() {
+			return state.Result{}, p.abandon(ErrNotLeader, ErrLostLeadership)
 		}
-		return state.Result{}, fmt.Errorf("%w: %w", ErrUnknownOutcome, ctx.Err())
+		select {
+		case a := <-p.answer:
+			return a.result, a.err
+		case <-ctx.Done():
+			return state.Result{}, p.abandon(
+				fmt.Errorf("waiting to propose: %w", ctx.Err()),
+				fmt.Errorf("%w: %w", ErrUnknownOutcome, ctx.Err()))
+		case <-changed:
+		}
 	}
+}
+
+// abandon gives a proposal up: with the first error if no entry has it yet and
+// none ever will, else with the second.
+func (p *proposal) abandon(unwritten, unknown error) error {
+	if p.state.CompareAndSwap(waiting, withdrawn) {
+		return unwritten
+	}
+	return unknown
 }
 
 // underWay is an entry given to raft and those who wait for it.
