@@ -157,6 +157,17 @@ func TestIntegrationResponses(t *testing.T) {
 	_, err = a.UpdateIntegrationResponse(a.ctx, update)
 	wantError(t, err, apierr.KindInvalid, "Invalid patch path /statusCode")
 
+	gone := &apigatewayv1.DeleteIntegrationResponseRequest{RestApiId: a.id, ResourceId: a.root, HttpMethod: "GET", StatusCode: "200"}
+	if _, err := a.DeleteIntegrationResponse(a.ctx, gone); err != nil {
+		t.Fatal(err)
+	}
+	_, err = a.DeleteIntegrationResponse(a.ctx, gone)
+	wantError(t, err, apierr.KindNotFound, "Invalid Response status code specified")
+	m, err := a.GetMethod(a.ctx, &apigatewayv1.GetMethodRequest{RestApiId: a.id, ResourceId: a.root, HttpMethod: "GET"})
+	if err != nil || len(m.GetMethodIntegration().GetIntegrationResponses()) != 0 {
+		t.Errorf("method %v, error %v", m, err)
+	}
+
 	if _, err := a.DeleteIntegration(a.ctx, &apigatewayv1.DeleteIntegrationRequest{RestApiId: a.id, ResourceId: a.root, HttpMethod: "GET"}); err != nil {
 		t.Fatal(err)
 	}

@@ -29,26 +29,31 @@ func checkVerb(verb string) error {
 	return nil
 }
 
-// changeResource commits what change makes of a copy of a resource. An unknown
-// API is answered like an unknown resource.
+// changeResource commits what change makes of a copy of a resource.
 func (s *apiGateway) changeResource(ctx context.Context, apiID, resourceID string, change func(a *restAPI, r *apigatewayv1.Resource) error) error {
 	who := caller(ctx)
 	_, err := update(ctx, s.cfg, func(v *state.View) (*statev1.Txn, error) {
-		a, err := findAPIElse(v, who, apiID, errNoResource())
-		if err != nil {
-			return nil, err
-		}
-		record := a.child(statev1.Type_TYPE_RESOURCE, resourceID)
-		if record == nil {
-			return nil, errNoResource()
-		}
-		r := proto.CloneOf(record.GetResource())
-		if err := change(a, r); err != nil {
-			return nil, err
-		}
-		return a.change(resourceRecord(who, a.GetId(), r)), nil
+		return resourceTxn(v, who, apiID, resourceID, change)
 	})
 	return err
+}
+
+// resourceTxn is the Txn of a change of one resource. An unknown API is
+// answered like an unknown resource.
+func resourceTxn(v *state.View, who Caller, apiID, resourceID string, change func(a *restAPI, r *apigatewayv1.Resource) error) (*statev1.Txn, error) {
+	a, err := findAPIElse(v, who, apiID, errNoResource())
+	if err != nil {
+		return nil, err
+	}
+	record := a.child(statev1.Type_TYPE_RESOURCE, resourceID)
+	if record == nil {
+		return nil, errNoResource()
+	}
+	r := proto.CloneOf(record.GetResource())
+	if err := change(a, r); err != nil {
+		return nil, err
+	}
+	return a.change(resourceRecord(who, a.GetId(), r)), nil
 }
 
 // readMethod finds a method of a View.
@@ -69,14 +74,8 @@ func (s *apiGateway) readMethod(ctx context.Context, apiID, resourceID, verb str
 }
 
 func (s *apiGateway) PutMethod(ctx context.Context, req *apigatewayv1.PutMethodRequest) (*apigatewayv1.Method, error) {
-	var made *apigatewayv1.Method
-	err := s.changeResource(ctx, req.GetRestApiId(), req.GetResourceId(), func(a *restAPI, r *apigatewayv1.Resource) error {
-		if err := checkVerb(req.GetHttpMethod()); err != nil {
-			return err
-		}
-		if r.ResourceMethods[req.GetHttpMethod()] != nil {
-			return apierr.Conflict("Method already exists for this resource")
-		}
+	who := caller(ctx)
+	return create(ctx, s.cfg, "PutMethod", req, func(v *state.View) (*statev1.Txn, *apigatewayv1.Method, error) {
 		m := &apigatewayv1.Method{
 			HttpMethod:          new(req.GetHttpMethod()),
 			AuthorizationType:   new(strings.ToUpper(req.GetAuthorizationType())),
@@ -88,20 +87,24 @@ func (s *apiGateway) PutMethod(ctx context.Context, req *apigatewayv1.PutMethodR
 			RequestValidatorId:  given(req.RequestValidatorId),
 			AuthorizationScopes: proto.CloneOf(req.AuthorizationScopes),
 		}
-		if err := checkMethod(a, m); err != nil {
-			return err
-		}
-		if r.ResourceMethods == nil {
-			r.ResourceMethods = make(map[string]*apigatewayv1.Method)
-		}
-		r.ResourceMethods[req.GetHttpMethod()] = m
-		made = m
-		return nil
+		txn, err := resourceTxn(v, who, req.GetRestApiId(), req.GetResourceId(), func(a *restAPI, r *apigatewayv1.Resource) error {
+			if err := checkVerb(req.GetHttpMethod()); err != nil {
+				return err
+			}
+			if r.ResourceMethods[req.GetHttpMethod()] != nil {
+				return apierr.Conflict("Method already exists for this resource")
+			}
+			if err := checkMethod(a, m); err != nil {
+				return err
+			}
+			if r.ResourceMethods == nil {
+				r.ResourceMethods = make(map[string]*apigatewayv1.Method)
+			}
+			r.ResourceMethods[req.GetHttpMethod()] = m
+			return nil
+		})
+		return txn, m, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return made, nil
 }
 
 // given is a member that AWS takes as absent when it is empty.

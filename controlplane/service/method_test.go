@@ -165,6 +165,18 @@ func TestModelsAndValidatorsInUse(t *testing.T) {
 	if _, err := a.UpdateMethod(a.ctx, &apigatewayv1.UpdateMethodRequest{RestApiId: a.id, ResourceId: a.root, HttpMethod: "GET", PatchOperations: ops("replace /requestValidatorId " + validator.GetId())}); err != nil {
 		t.Fatal(err)
 	}
+	if m, err := a.GetModel(a.ctx, &apigatewayv1.GetModelRequest{RestApiId: a.id, ModelName: "pet"}); err != nil || m.GetSchema() != "{}" {
+		t.Errorf("model %v, error %v", m, err)
+	}
+	_, err = a.GetModel(a.ctx, &apigatewayv1.GetModelRequest{RestApiId: a.id, ModelName: "dog"})
+	wantError(t, err, apierr.KindNotFound, "Invalid model name specified: dog")
+	if list, err := a.GetRequestValidators(a.ctx, &apigatewayv1.GetRequestValidatorsRequest{RestApiId: a.id}); err != nil || len(list.GetItem()) != 1 {
+		t.Errorf("validators %v, error %v", list, err)
+	}
+	after, err := a.UpdateRequestValidator(a.ctx, &apigatewayv1.UpdateRequestValidatorRequest{RestApiId: a.id, RequestValidatorId: validator.GetId(), PatchOperations: ops("replace /validateRequestBody junk", "replace /name w")})
+	if err != nil || after.GetValidateRequestBody() || after.GetName() != "w" {
+		t.Errorf("validator %v, error %v", after, err)
+	}
 	_, err = a.DeleteModel(a.ctx, &apigatewayv1.DeleteModelRequest{RestApiId: a.id, ModelName: "pet"})
 	wantError(t, err, apierr.KindConflict, "Cannot delete model 'pet', is referenced in method response: //GET/200")
 	_, err = a.DeleteRequestValidator(a.ctx, &apigatewayv1.DeleteRequestValidatorRequest{RestApiId: a.id, RequestValidatorId: validator.GetId()})

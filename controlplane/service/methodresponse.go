@@ -9,52 +9,59 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/posternhq/postern/controlplane/apierr"
+	"github.com/posternhq/postern/controlplane/state"
 	apigatewayv1 "github.com/posternhq/postern/proto/postern/apigateway/v1"
 	awsv1 "github.com/posternhq/postern/proto/postern/aws/v1"
+	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
 
 func errNoResponse() error { return apierr.NotFound("Invalid Response status code specified") }
 
 // changeMethod is changeResource for what lies inside one method.
 func (s *apiGateway) changeMethod(ctx context.Context, apiID, resourceID, verb string, missing error, change func(a *restAPI, m *apigatewayv1.Method) error) error {
-	return s.changeResource(ctx, apiID, resourceID, func(a *restAPI, r *apigatewayv1.Resource) error {
+	return s.changeResource(ctx, apiID, resourceID, inMethod(verb, missing, change))
+}
+
+// inMethod is a change of a resource that changes one of its methods.
+func inMethod(verb string, missing error, change func(a *restAPI, m *apigatewayv1.Method) error) func(*restAPI, *apigatewayv1.Resource) error {
+	return func(a *restAPI, r *apigatewayv1.Resource) error {
 		m := r.ResourceMethods[verb]
 		if m == nil {
 			return missing
 		}
 		return change(a, m)
-	})
+	}
 }
 
 func (s *apiGateway) PutMethodResponse(ctx context.Context, req *apigatewayv1.PutMethodResponseRequest) (*apigatewayv1.MethodResponse, error) {
-	var made *apigatewayv1.MethodResponse
-	err := s.changeMethod(ctx, req.GetRestApiId(), req.GetResourceId(), req.GetHttpMethod(), errNoMethod(), func(a *restAPI, m *apigatewayv1.Method) error {
-		if m.MethodResponses[req.GetStatusCode()] != nil {
-			return apierr.Conflict("Response already exists for this resource")
-		}
-		for _, name := range slices.Sorted(maps.Keys(req.GetResponseParameters().GetEntries())) {
-			if err := checkResponseParameter(name); err != nil {
-				return err
-			}
-		}
-		if err := checkModels(a, req.GetResponseModels().GetEntries()); err != nil {
-			return err
-		}
-		made = &apigatewayv1.MethodResponse{
+	who := caller(ctx)
+	return create(ctx, s.cfg, "PutMethodResponse", req, func(v *state.View) (*statev1.Txn, *apigatewayv1.MethodResponse, error) {
+		made := &apigatewayv1.MethodResponse{
 			StatusCode:         new(req.GetStatusCode()),
 			ResponseParameters: proto.CloneOf(req.ResponseParameters),
 			ResponseModels:     proto.CloneOf(req.ResponseModels),
 		}
-		if m.MethodResponses == nil {
-			m.MethodResponses = make(map[string]*apigatewayv1.MethodResponse)
-		}
-		m.MethodResponses[req.GetStatusCode()] = made
-		return nil
+		put := inMethod(req.GetHttpMethod(), errNoMethod(), func(a *restAPI, m *apigatewayv1.Method) error {
+			if m.MethodResponses[req.GetStatusCode()] != nil {
+				return apierr.Conflict("Response already exists for this resource")
+			}
+			for _, name := range slices.Sorted(maps.Keys(req.GetResponseParameters().GetEntries())) {
+				if err := checkResponseParameter(name); err != nil {
+					return err
+				}
+			}
+			if err := checkModels(a, req.GetResponseModels().GetEntries()); err != nil {
+				return err
+			}
+			if m.MethodResponses == nil {
+				m.MethodResponses = make(map[string]*apigatewayv1.MethodResponse)
+			}
+			m.MethodResponses[req.GetStatusCode()] = made
+			return nil
+		})
+		txn, err := resourceTxn(v, who, req.GetRestApiId(), req.GetResourceId(), put)
+		return txn, made, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return made, nil
 }
 
 // checkResponseParameter checks the name of a parameter that a method answers with.

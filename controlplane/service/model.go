@@ -49,7 +49,7 @@ func (s *apiGateway) defaultModels() []*apigatewayv1.Model {
 
 func (s *apiGateway) CreateModel(ctx context.Context, req *apigatewayv1.CreateModelRequest) (*apigatewayv1.Model, error) {
 	who := caller(ctx)
-	made, err := create(ctx, s.cfg, "CreateModel", req, func(v *state.View) (*statev1.Txn, *apigatewayv1.Model, error) {
+	return create(ctx, s.cfg, "CreateModel", req, func(v *state.View) (*statev1.Txn, *apigatewayv1.Model, error) {
 		a, err := findAPI(v, who, req.GetRestApiId())
 		if err != nil {
 			return nil, nil, err
@@ -73,10 +73,6 @@ func (s *apiGateway) CreateModel(ctx context.Context, req *apigatewayv1.CreateMo
 		}
 		return a.change(modelRecord(who, a.GetId(), made)), made, nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return made, nil
 }
 
 func (s *apiGateway) GetModel(ctx context.Context, req *apigatewayv1.GetModelRequest) (*apigatewayv1.Model, error) {

@@ -17,7 +17,7 @@ func errBlankValidator() error { return apierr.BadRequest("Request Validator nam
 
 func (s *apiGateway) CreateRequestValidator(ctx context.Context, req *apigatewayv1.CreateRequestValidatorRequest) (*apigatewayv1.RequestValidator, error) {
 	who := caller(ctx)
-	made, err := create(ctx, s.cfg, "CreateRequestValidator", req, func(v *state.View) (*statev1.Txn, *apigatewayv1.RequestValidator, error) {
+	return create(ctx, s.cfg, "CreateRequestValidator", req, func(v *state.View) (*statev1.Txn, *apigatewayv1.RequestValidator, error) {
 		a, err := findAPIElse(v, who, req.GetRestApiId(), apierr.BadRequest("Invalid REST API identifier specified"))
 		if err != nil {
 			return nil, nil, err
@@ -33,10 +33,6 @@ func (s *apiGateway) CreateRequestValidator(ctx context.Context, req *apigateway
 		}
 		return a.change(validatorRecord(who, a.GetId(), made)), made, nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return made, nil
 }
 
 func (s *apiGateway) GetRequestValidator(ctx context.Context, req *apigatewayv1.GetRequestValidatorRequest) (*apigatewayv1.RequestValidator, error) {

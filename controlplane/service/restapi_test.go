@@ -384,6 +384,13 @@ func TestIdempotencyKey(t *testing.T) {
 	if n := len(slices.Collect(a.cluster.store.View().All(statev1.Type_TYPE_REST_API))); n != 2 { // and that of newTestAPI
 		t.Errorf("%d APIs", n)
 	}
+	// A method has no id of its own, yet its second put is refused without a key.
+	put := &apigatewayv1.PutMethodRequest{RestApiId: a.id, ResourceId: a.root, HttpMethod: "GET", AuthorizationType: new("NONE")}
+	for range 2 {
+		if m, err := a.PutMethod(ctx, put); err != nil || m.GetHttpMethod() != "GET" {
+			t.Errorf("method %v, error %v", m, err)
+		}
+	}
 	req.Name = new("other")
 	if _, err := a.CreateRestApi(ctx, req); asAPIError(err).Kind != apierr.KindConflict {
 		t.Errorf("other parameters: error %v", err)

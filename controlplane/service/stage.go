@@ -32,7 +32,7 @@ func errNoStage() error { return apierr.NotFound("Invalid stage identifier speci
 
 func (s *apiGateway) CreateStage(ctx context.Context, req *apigatewayv1.CreateStageRequest) (*apigatewayv1.Stage, error) {
 	who := caller(ctx)
-	made, err := create(ctx, s.cfg, "CreateStage", req, func(v *state.View) (*statev1.Txn, *apigatewayv1.Stage, error) {
+	return create(ctx, s.cfg, "CreateStage", req, func(v *state.View) (*statev1.Txn, *apigatewayv1.Stage, error) {
 		a, err := findAPI(v, who, req.GetRestApiId())
 		if err != nil {
 			return nil, nil, err
@@ -52,10 +52,6 @@ func (s *apiGateway) CreateStage(ctx context.Context, req *apigatewayv1.CreateSt
 		}
 		return a.change(stageRecord(who, a.GetId(), made)), made, nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return made, nil
 }
 
 func errUnknownDeployment() error { return apierr.BadRequest("Deployment id does not exist") }
