@@ -194,7 +194,7 @@ func silentTo(t *testing.T, r *running, from, to, before, why string) {
 		t.Fatalf("%s: %v", why, err)
 	}
 	defer raw.Close()
-	io.WriteString(raw, before)
+	_, _ = io.WriteString(raw, before)
 	hello := tls.Client(writeOnly{raw}, &tls.Config{ServerName: privateHost, InsecureSkipVerify: true})
 	if err := hello.Handshake(); !errors.Is(err, errWriteOnly) { // the ClientHello is out
 		t.Fatalf("%s: %v", why, err)

@@ -29,9 +29,9 @@ func BenchmarkRequest(b *testing.B) {
 	}
 	bare := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, `{"mock":200}`)
+		_, _ = io.WriteString(w, `{"mock":200}`)
 	})}
-	go bare.Serve(tls.NewListener(ln, r.tls.narrow))
+	go func() { _ = bare.Serve(tls.NewListener(ln, r.tls.narrow)) }()
 	defer bare.Close()
 
 	for _, bench := range []struct{ name, addr string }{
@@ -56,7 +56,7 @@ func BenchmarkRequest(b *testing.B) {
 						b.Error(err)
 						return
 					}
-					io.Copy(io.Discard, res.Body)
+					_, _ = io.Copy(io.Discard, res.Body)
 					res.Body.Close()
 					if res.StatusCode != 200 {
 						b.Errorf("status %d", res.StatusCode)

@@ -71,6 +71,7 @@ type Edge struct {
 	server    *http.Server
 	tls       *tlsConfigs
 	draining  atomic.Bool
+	installs  chan struct{} // wakes cover
 }
 
 // installed is a table with what is worth working out once for it.
@@ -105,7 +106,7 @@ func New(cfg Config) (*Edge, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Edge{cfg: cfg, log: cfg.Logger.With("component", "edge", "node", cfg.ID), metrics: m}
+	e := &Edge{cfg: cfg, log: cfg.Logger.With("component", "edge", "node", cfg.ID), metrics: m, installs: make(chan struct{}, 1)}
 	e.tls = newTLSConfigs(cfg.Certificates)
 	e.listeners = newListeners(e)
 	e.server = &http.Server{
@@ -134,12 +135,31 @@ func (e *Edge) Install(t *compile.Table) {
 		sourceIP: s.SourceIPOnPrivate,
 	})
 	e.tls.widen(s.TLSMax == "1.3")
-	if e.cfg.Keeper != nil {
+	e.listeners.follow()
+	select {
+	case e.installs <- struct{}{}:
+	default:
+	}
+}
+
+// cover tells the keeper of the regions in each table. Prepare has told it of
+// those of new stages already; this is for what has no stage yet, so it may look
+// at everything, beside the requests.
+func (e *Edge) cover(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-e.installs:
+		}
+		t := e.Table()
 		for _, l := range t.Listeners() {
 			e.cfg.Keeper.Cover(l.Region)
 		}
+		for a := range t.APIs() {
+			e.cfg.Keeper.Cover(a.Region)
+		}
 	}
-	e.listeners.follow()
 }
 
 // Table is the table in place, nil before the first Install.
@@ -175,6 +195,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	g.Go(func() error { return e.silence.Run(own) })
 	if e.cfg.Keeper != nil {
 		g.Go(func() error { return e.cfg.Keeper.Run(own) })
+		g.Go(func() error { return e.cover(own) })
 	}
 	g.Go(func() error {
 		defer cancel()

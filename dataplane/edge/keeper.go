@@ -28,10 +28,14 @@ type KeeperConfig struct {
 	// Sign has the cluster's CA sign a request (PKCS #10, DER) and returns the
 	// chain, leaf first.
 	Sign func(ctx context.Context, csr []byte) ([][]byte, error)
-	// Regions are covered from the beginning.
+	// Regions are covered from the beginning; none means DefaultRegion.
 	Regions []string
 	Logger  *slog.Logger
 }
+
+// DefaultRegion is where a request without a region goes. It is covered before
+// anything exists, so that the first of its APIs need not wait for a signature.
+const DefaultRegion = "us-west-2"
 
 // Keeper keeps an edge's serving certificate: for a key that the edge makes
 // itself and never gives away, for the names of all regions that the edge
@@ -85,6 +89,9 @@ func NewKeeper(cfg KeeperConfig) (*Keeper, error) {
 		k.log.Warn("serving certificate on disk can't be used", "error", err)
 	case key.PublicKey.Equal(chain[0].PublicKey):
 		k.cert = k.certificate(chain)
+	}
+	if len(cfg.Regions) == 0 {
+		k.regions[DefaultRegion] = true
 	}
 	for _, r := range cfg.Regions {
 		k.regions[r] = true

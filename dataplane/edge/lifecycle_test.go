@@ -38,6 +38,53 @@ func TestNothingBeforeTheFirstTable(t *testing.T) {
 	}
 }
 
+// A canary takes its share of a stage's requests, with its own routes.
+func TestCanary(t *testing.T) {
+	w := newWorld()
+	canary := newWorld().stages[0]
+	canary.Routes = canary.Routes[:0]
+	for _, r := range newWorld().stages[0].Routes {
+		if r.Path == "/pets" && r.HttpMethod == "GET" {
+			r.Method = mock(299)
+			canary.Routes = append(canary.Routes, r)
+		}
+	}
+	r := start(t, w, nil)
+	for percent, want := range map[float64][]int{0: {200}, 100: {299}, 50: {200, 299}} {
+		w.stages[0].Canary = &edgev1.Canary{PercentTraffic: percent, Stage: canary}
+		r.install(w)
+		seen := map[int]bool{}
+		client := r.client(clientA, eniA)
+		for range 40 {
+			res, err := client.Get("https://" + privateHost + "/prod/pets")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, res.Body)
+			res.Body.Close()
+			seen[res.StatusCode] = true
+		}
+		if len(seen) != len(want) || !seen[want[0]] {
+			t.Errorf("%v percent: got %v, want %v", percent, seen, want)
+		}
+	}
+}
+
+// An API without any stage, in a region where there is nothing else, still has a
+// certificate to say so with.
+func TestRegionOfAnAPIWithoutStage(t *testing.T) {
+	w := newWorld()
+	r := start(t, w, nil)
+	w.apis = append(w.apis, &edgev1.Api{Id: "ireland001", Account: account, Region: "eu-west-1", EndpointType: "REGIONAL"})
+	r.install(w)
+	c := privateCall()
+	c.from, c.to, c.host = "127.0.0.1", "127.0.0.1", "ireland001.execute-api.eu-west-1.amazonaws.com"
+	eventually(t, func() bool { // its handshake may come before the request for a signature
+		res, err := r.do(c)
+		return err == nil && res.status == 403 && res.body == bodyForbidden
+	})
+}
+
 // An edge that was removed from the cluster has no table any more.
 func TestWithoutTableAgain(t *testing.T) {
 	w := newWorld()
@@ -49,7 +96,7 @@ func TestWithoutTableAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer res.Body.Close()
-		io.Copy(io.Discard, res.Body)
+		_, _ = io.Copy(io.Discard, res.Body)
 		return res.StatusCode
 	}
 	if s := get(); s != 200 {
@@ -153,7 +200,7 @@ func TestConnectionOfADeletedEndpoint(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer res.Body.Close()
-		io.Copy(io.Discard, res.Body) // else the connection is not used again
+		_, _ = io.Copy(io.Discard, res.Body) // else the connection is not used again
 		return res.StatusCode
 	}
 	if s := get(); s != 200 {
@@ -198,10 +245,10 @@ func TestSwapUnderLoad(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				io.Copy(io.Discard, res.Body)
+				_, _ = io.Copy(io.Discard, res.Body)
 				res.Body.Close()
 				version := 0
-				fmt.Sscan(res.Header.Get("x-postern-version"), &version)
+				_, _ = fmt.Sscan(res.Header.Get("x-postern-version"), &version)
 				if want := map[int]int{1: 200, 0: 403}[version%2]; res.StatusCode != want {
 					t.Errorf("version %d answered %d", version, res.StatusCode)
 				}

@@ -111,6 +111,9 @@ func (b *Backend) outgoing(ctx context.Context, c *Call) (*http.Request, Fault, 
 			return nil, Misconfigured, fmt.Errorf("header %s can't be mapped", name)
 		case name == "Host":
 			host = values[0]
+		case name == "Trailer":
+			// API Gateway sends it on; net/http would hold it back under its own name.
+			header["trailer"] = []string{strings.Join(values, ",")}
 		default:
 			header[name] = []string{strings.Join(values, ",")}
 		}

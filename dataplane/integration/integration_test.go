@@ -39,7 +39,7 @@ type backend struct {
 }
 
 func newBackend(t *testing.T) *backend {
-	b := &backend{answer: func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }}
+	b := &backend{answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }}
 	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -152,7 +152,7 @@ func TestHTTPProxyPassesEverything(t *testing.T) {
 		w.Header().Set("X-Amzn-RequestId", "theirs")
 		w.Header().Set("WWW-Authenticate", "Basic")
 		w.WriteHeader(418)
-		io.WriteString(w, "teapot")
+		_, _ = io.WriteString(w, "teapot")
 	}
 	f := front{in: integrationOf("HTTP_PROXY", b.URL+"/base/{proxy}?fixed=1"), path: "/{proxy+}", raw: "/a%2Fb/c%20d//e?x=1&x=2&y=%41;z", method: "PUT",
 		body: strings.NewReader("body"), header: http.Header{
@@ -250,7 +250,7 @@ func TestHTTPResponses(t *testing.T) {
 		w.Header()["X-Many"] = []string{"a", "b"}
 		w.Header().Set("Content-Type", "text/html")
 		w.WriteHeader(status)
-		io.WriteString(w, `{"error":{"code":7}}`)
+		_, _ = io.WriteString(w, `{"error":{"code":7}}`)
 	}
 	f := front{in: integrationOf("HTTP", b.URL)}
 	f.in.IntegrationResponses = map[string]*apigatewayv1.IntegrationResponse{
@@ -400,7 +400,7 @@ func TestFailures(t *testing.T) {
 		{name: "broken off after the head", answer: func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "10")
 			w.WriteHeader(200)
-			http.NewResponseController(w).Flush()
+			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
 		}, want: Network},
 		{name: "no such host", uri: "http://nosuch.invalid/", want: Misconfigured},
@@ -448,7 +448,7 @@ func TestFailures(t *testing.T) {
 func TestStreaming(t *testing.T) {
 	b := newBackend(t)
 	large := strings.Repeat("0123456789abcdef", MaxBody/16)
-	b.answer = func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, large) }
+	b.answer = func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, large) }
 	for _, known := range []bool{true, false} {
 		f := front{in: integrationOf("HTTP_PROXY", b.URL), method: "POST", body: strings.NewReader(large)}
 		f.length = int64(len(large))
@@ -463,7 +463,7 @@ func TestStreaming(t *testing.T) {
 			t.Errorf("the client got %d bytes", w.Body.Len())
 		}
 	}
-	b.answer = func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, large+"x") }
+	b.answer = func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, large+"x") }
 	f := front{in: integrationOf("HTTP_PROXY", b.URL)}
 	if _, fault, _ := f.call(t); fault != Aborted {
 		t.Errorf("an endless response: fault %d", fault)
@@ -490,7 +490,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 }
 
 func TestTLSToBackends(t *testing.T) {
-	b := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "secure") }))
+	b := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "secure") }))
 	defer b.Close()
 	f := front{in: integrationOf("HTTP_PROXY", b.URL)}
 	if _, fault, _ := f.call(t); fault != Network {
@@ -618,7 +618,7 @@ func TestContentHandling(t *testing.T) {
 				f.header.Set("Accept", test.accept)
 				b.answer = func(w http.ResponseWriter, _ *http.Request) {
 					w.Header().Set("Content-Type", test.contentType)
-					io.WriteString(w, test.in)
+					_, _ = io.WriteString(w, test.in)
 				}
 			}
 			w, fault, _ := f.call(t)

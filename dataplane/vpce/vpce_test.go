@@ -68,7 +68,7 @@ func dial(t *testing.T, l net.Listener, first string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	io.WriteString(c, first)
+	_, _ = io.WriteString(c, first)
 	return c
 }
 

@@ -122,7 +122,7 @@ func TestSplitALPN(t *testing.T) {
 					served <- err
 					return
 				}
-				io.WriteString(conn, color)
+				_, _ = io.WriteString(conn, color)
 				conn.Close()
 			}
 		}()

@@ -1,7 +1,6 @@
 package pki
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -260,9 +259,9 @@ func poolOf(certs []*x509.Certificate) *x509.CertPool {
 }
 
 func encodeCertificates(ders ...[]byte) []byte {
-	var b bytes.Buffer
+	var text []byte
 	for _, der := range ders {
-		pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: der}) // a Buffer takes everything
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 	}
-	return b.Bytes()
+	return text
 }

@@ -81,7 +81,7 @@ func (r *resolver) serve() {
 			}}
 		}
 		if out, err := m.Pack(); err == nil {
-			r.conn.WriteTo(out, from)
+			_, _ = r.conn.WriteTo(out, from)
 		}
 	}
 }
@@ -106,7 +106,7 @@ func echo(t *testing.T) (port uint16) {
 				defer conn.Close()
 				host, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
 				fmt.Fprintln(conn, host)
-				io.Copy(conn, conn)
+				_, _ = io.Copy(conn, conn)
 			}()
 		}
 	}()
@@ -323,7 +323,7 @@ func TestConnect(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			conn := f.dial(t)
-			go io.WriteString(conn, test.request+"\r\n")
+			go func() { _, _ = io.WriteString(conn, test.request+"\r\n") }()
 			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			if err != nil {
 				t.Fatal(err)
