@@ -12,7 +12,7 @@ import (
 )
 
 // appendJSON appends a message as AWS writes one: a member is there if it has
-// presence, a list or map if it has entries; nothing is ever null but a
+// presence, a list or map if it has entries or its option says always; nothing is ever null but a
 // message that stands for an optional scalar. The order is that of the field
 // numbers, and of the keys in a map, so equal messages have equal bytes.
 func appendJSON(b []byte, msg protoreflect.Message) []byte {
@@ -27,7 +27,7 @@ func appendJSON(b []byte, msg protoreflect.Message) []byte {
 	b = append(b, '{')
 	first := true
 	for _, m := range s.members {
-		if !msg.Has(m.desc) {
+		if !msg.Has(m.desc) && !m.always {
 			continue
 		}
 		if !first {

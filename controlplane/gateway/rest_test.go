@@ -402,3 +402,11 @@ func FuzzPath(f *testing.F) {
 		}
 	})
 }
+
+// TestEmptyList: clients take the length of a list's item without looking.
+func TestEmptyList(t *testing.T) {
+	got := string(appendJSON(nil, (&apigatewayv1.GetRestApisResponse{}).ProtoReflect()))
+	if want := `{"item":[]}`; got != want {
+		t.Errorf("an empty list = %s, want %s", got, want)
+	}
+}

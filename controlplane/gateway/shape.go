@@ -29,6 +29,8 @@ type member struct {
 	xml   string
 	item  string
 	flat  bool
+	// always: an empty list is written, too.
+	always bool
 }
 
 // shapes holds *shape by message descriptor. There are as many as there are
@@ -55,12 +57,13 @@ func newShape(desc protoreflect.MessageDescriptor) *shape {
 		}
 		name := fd.JSONName()
 		f := &member{
-			desc:  fd,
-			json:  name,
-			query: or(m.GetQuery(), upperFirst(name)),
-			xml:   or(m.GetXml(), name),
-			item:  or(m.GetItem(), "item"),
-			flat:  m.GetFlat(),
+			desc:   fd,
+			json:   name,
+			query:  or(m.GetQuery(), upperFirst(name)),
+			xml:    or(m.GetXml(), name),
+			item:   or(m.GetItem(), "item"),
+			flat:   m.GetFlat(),
+			always: m.GetAlways(),
 		}
 		s.members = append(s.members, f)
 		s.query[f.query] = f

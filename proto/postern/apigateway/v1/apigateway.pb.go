@@ -4206,9 +4206,9 @@ const file_postern_apigateway_v1_apigateway_proto_rawDesc = "" +
 	"\bposition\x18\x02 \x01(\tH\x00R\bposition\x88\x01\x01\x12\x19\n" +
 	"\x05limit\x18\x03 \x01(\x05H\x01R\x05limit\x88\x01\x01B\v\n" +
 	"\t_positionB\b\n" +
-	"\x06_limit\"}\n" +
-	"\x16GetDeploymentsResponse\x125\n" +
-	"\x04item\x18\x01 \x03(\v2!.postern.apigateway.v1.DeploymentR\x04item\x12\x1f\n" +
+	"\x06_limit\"\x85\x01\n" +
+	"\x16GetDeploymentsResponse\x12=\n" +
+	"\x04item\x18\x01 \x03(\v2!.postern.apigateway.v1.DeploymentB\x06\xaa\xbb\x18\x02H\x01R\x04item\x12\x1f\n" +
 	"\bposition\x18\x02 \x01(\tH\x00R\bposition\x88\x01\x01B\v\n" +
 	"\t_position\"y\n" +
 	"\x15GetIntegrationRequest\x12\x1e\n" +
@@ -4250,9 +4250,9 @@ const file_postern_apigateway_v1_apigateway_proto_rawDesc = "" +
 	"\x05limit\x18\x03 \x01(\x05H\x01R\x05limit\x88\x01\x01\x12\x14\n" +
 	"\x05embed\x18\x04 \x03(\tR\x05embedB\v\n" +
 	"\t_positionB\b\n" +
-	"\x06_limit\"y\n" +
-	"\x14GetResourcesResponse\x123\n" +
-	"\x04item\x18\x01 \x03(\v2\x1f.postern.apigateway.v1.ResourceR\x04item\x12\x1f\n" +
+	"\x06_limit\"\x81\x01\n" +
+	"\x14GetResourcesResponse\x12;\n" +
+	"\x04item\x18\x01 \x03(\v2\x1f.postern.apigateway.v1.ResourceB\x06\xaa\xbb\x18\x02H\x01R\x04item\x12\x1f\n" +
 	"\bposition\x18\x02 \x01(\tH\x00R\bposition\x88\x01\x01B\v\n" +
 	"\t_position\"3\n" +
 	"\x11GetRestApiRequest\x12\x1e\n" +
@@ -4261,9 +4261,9 @@ const file_postern_apigateway_v1_apigateway_proto_rawDesc = "" +
 	"\bposition\x18\x01 \x01(\tH\x00R\bposition\x88\x01\x01\x12\x19\n" +
 	"\x05limit\x18\x02 \x01(\x05H\x01R\x05limit\x88\x01\x01B\v\n" +
 	"\t_positionB\b\n" +
-	"\x06_limit\"w\n" +
-	"\x13GetRestApisResponse\x122\n" +
-	"\x04item\x18\x01 \x03(\v2\x1e.postern.apigateway.v1.RestApiR\x04item\x12\x1f\n" +
+	"\x06_limit\"\x7f\n" +
+	"\x13GetRestApisResponse\x12:\n" +
+	"\x04item\x18\x01 \x03(\v2\x1e.postern.apigateway.v1.RestApiB\x06\xaa\xbb\x18\x02H\x01R\x04item\x12\x1f\n" +
 	"\bposition\x18\x02 \x01(\tH\x00R\bposition\x88\x01\x01B\v\n" +
 	"\t_position\"P\n" +
 	"\x0fGetStageRequest\x12\x1e\n" +
@@ -4273,9 +4273,9 @@ const file_postern_apigateway_v1_apigateway_proto_rawDesc = "" +
 	"\x10GetStagesRequest\x12\x1e\n" +
 	"\vrest_api_id\x18\x01 \x01(\tR\trestApiId\x12(\n" +
 	"\rdeployment_id\x18\x02 \x01(\tH\x00R\fdeploymentId\x88\x01\x01B\x10\n" +
-	"\x0e_deployment_id\"E\n" +
-	"\x11GetStagesResponse\x120\n" +
-	"\x04item\x18\x01 \x03(\v2\x1c.postern.apigateway.v1.StageR\x04item\"\x86\x01\n" +
+	"\x0e_deployment_id\"M\n" +
+	"\x11GetStagesResponse\x128\n" +
+	"\x04item\x18\x01 \x03(\v2\x1c.postern.apigateway.v1.StageB\x06\xaa\xbb\x18\x02H\x01R\x04item\"\x86\x01\n" +
 	"\x0eGetTagsRequest\x12!\n" +
 	"\fresource_arn\x18\x01 \x01(\tR\vresourceArn\x12\x1f\n" +
 	"\bposition\x18\x02 \x01(\tH\x00R\bposition\x88\x01\x01\x12\x19\n" +
@@ -4457,9 +4457,9 @@ const file_postern_apigateway_v1_apigateway_proto_rawDesc = "" +
 	"\bposition\x18\x02 \x01(\tH\x00R\bposition\x88\x01\x01\x12\x19\n" +
 	"\x05limit\x18\x03 \x01(\x05H\x01R\x05limit\x88\x01\x01B\v\n" +
 	"\t_positionB\b\n" +
-	"\x06_limit\"s\n" +
-	"\x11GetModelsResponse\x120\n" +
-	"\x04item\x18\x01 \x03(\v2\x1c.postern.apigateway.v1.ModelR\x04item\x12\x1f\n" +
+	"\x06_limit\"{\n" +
+	"\x11GetModelsResponse\x128\n" +
+	"\x04item\x18\x01 \x03(\v2\x1c.postern.apigateway.v1.ModelB\x06\xaa\xbb\x18\x02H\x01R\x04item\x12\x1f\n" +
 	"\bposition\x18\x02 \x01(\tH\x00R\bposition\x88\x01\x01B\v\n" +
 	"\t_position\"n\n" +
 	"\x1aGetRequestValidatorRequest\x12\x1e\n" +
@@ -4470,9 +4470,9 @@ const file_postern_apigateway_v1_apigateway_proto_rawDesc = "" +
 	"\bposition\x18\x02 \x01(\tH\x00R\bposition\x88\x01\x01\x12\x19\n" +
 	"\x05limit\x18\x03 \x01(\x05H\x01R\x05limit\x88\x01\x01B\v\n" +
 	"\t_positionB\b\n" +
-	"\x06_limit\"\x89\x01\n" +
-	"\x1cGetRequestValidatorsResponse\x12;\n" +
-	"\x04item\x18\x01 \x03(\v2'.postern.apigateway.v1.RequestValidatorR\x04item\x12\x1f\n" +
+	"\x06_limit\"\x91\x01\n" +
+	"\x1cGetRequestValidatorsResponse\x12C\n" +
+	"\x04item\x18\x01 \x03(\v2'.postern.apigateway.v1.RequestValidatorB\x06\xaa\xbb\x18\x02H\x01R\x04item\x12\x1f\n" +
 	"\bposition\x18\x02 \x01(\tH\x00R\bposition\x88\x01\x01B\v\n" +
 	"\t_position\"\x94\x04\n" +
 	"\x17TestInvokeMethodRequest\x12\x1e\n" +

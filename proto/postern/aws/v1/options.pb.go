@@ -164,7 +164,9 @@ type Member struct {
 	// AWS requires the member: its absence is a constraint violation.
 	Required bool `protobuf:"varint,7,opt,name=required,proto3" json:"required,omitempty"`
 	// Never part of an answer or a request body: stored by Postern only.
-	Internal      bool `protobuf:"varint,8,opt,name=internal,proto3" json:"internal,omitempty"`
+	Internal bool `protobuf:"varint,8,opt,name=internal,proto3" json:"internal,omitempty"`
+	// An empty list is written, too (REST-JSON): clients take its length.
+	Always        bool `protobuf:"varint,9,opt,name=always,proto3" json:"always,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -251,6 +253,13 @@ func (x *Member) GetRequired() bool {
 func (x *Member) GetInternal() bool {
 	if x != nil {
 		return x.Internal
+	}
+	return false
+}
+
+func (x *Member) GetAlways() bool {
+	if x != nil {
+		return x.Always
 	}
 	return false
 }
@@ -450,7 +459,7 @@ const file_postern_aws_v1_options_proto_rawDesc = "" +
 	"\tOperation\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\x05R\x06status\x12\x14\n" +
 	"\x05write\x18\x02 \x01(\bR\x05write\x12\x14\n" +
-	"\x05empty\x18\x03 \x01(\bR\x05empty\"\xc2\x01\n" +
+	"\x05empty\x18\x03 \x01(\bR\x05empty\"\xda\x01\n" +
 	"\x06Member\x12\x14\n" +
 	"\x05query\x18\x01 \x01(\tR\x05query\x12\x10\n" +
 	"\x03xml\x18\x02 \x01(\tR\x03xml\x12\x12\n" +
@@ -459,7 +468,8 @@ const file_postern_aws_v1_options_proto_rawDesc = "" +
 	"\x06values\x18\x05 \x03(\tR\x06values\x12\x18\n" +
 	"\apattern\x18\x06 \x01(\tR\apattern\x12\x1a\n" +
 	"\brequired\x18\a \x01(\bR\brequired\x12\x1a\n" +
-	"\binternal\x18\b \x01(\bR\binternal\"D\n" +
+	"\binternal\x18\b \x01(\bR\binternal\x12\x16\n" +
+	"\x06always\x18\t \x01(\bR\x06always\"D\n" +
 	"\x05Shape\x12 \n" +
 	"\vtransparent\x18\x01 \x01(\bR\vtransparent\x12\x19\n" +
 	"\bxml_root\x18\x02 \x01(\tR\axmlRoot\"\x88\x02\n" +
