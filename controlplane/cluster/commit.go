@@ -2,8 +2,6 @@ package cluster
 
 import (
 	"context"
-	"sync"
-	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 
@@ -25,9 +23,8 @@ import (
 // message carries, by this node as its leader. It may be lost, late or repeated.
 func (n *Node) tellFollowers(ctx context.Context, r *raft.Raft, t *transport) {
 	var told fsm.Position
-	busy := make(map[raft.ServerID]*atomic.Bool)
-	var group sync.WaitGroup
-	defer group.Wait()
+	messages := newSender()
+	defer messages.wait()
 	for {
 		select {
 		case <-ctx.Done():
@@ -43,17 +40,7 @@ func (n *Node) tellFollowers(ctx context.Context, r *raft.Raft, t *transport) {
 			if s.ID == raft.ServerID(n.cfg.ID) || t.isDown(s.ID) {
 				continue
 			}
-			if busy[s.ID] == nil {
-				busy[s.ID] = new(atomic.Bool)
-			}
-			// One at a time to each: a peer that hangs holds up nobody, and what it
-			// misses here raft tells it.
-			if b := busy[s.ID]; b.CompareAndSwap(false, true) {
-				group.Go(func() {
-					defer b.Store(false)
-					n.tell(t, s, last)
-				})
-			}
+			messages.send(s, func() { n.tell(t, s, last) })
 		}
 	}
 }

@@ -100,7 +100,7 @@ func (n *Node) RemovePeer(ctx context.Context, id string) error {
 func (n *Node) changeMembers(ctx context.Context, change func(timeout time.Duration) raft.Future) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*n.cfg.ElectionTimeout)
 	defer cancel()
-	err := proposeError(await(ctx.Done(), func() error { return change(5 * n.cfg.ElectionTimeout).Error() }))
+	err := proposeError(n.calls.await(ctx.Done(), func() error { return change(5 * n.cfg.ElectionTimeout).Error() }))
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", err, ctx.Err())
 	}
@@ -130,7 +130,7 @@ func (n *Node) TransferLeader(ctx context.Context, id string) error {
 		}
 		transfer = func() raft.Future { return r.LeadershipTransferToServer(raft.ServerID(id), address) }
 	}
-	if err := await(ctx.Done(), func() error { return transfer().Error() }); err != nil {
+	if err := n.calls.await(ctx.Done(), func() error { return transfer().Error() }); err != nil {
 		return fmt.Errorf("transfer the leadership: %w", errors.Join(err, ctx.Err()))
 	}
 	return nil

@@ -24,9 +24,11 @@ type Node struct {
 	identity *identityFile
 	metrics  *metrics
 
-	proposals *queue
-	reads     *rounds
-	committed chan struct{} // capacity 1: an entry was, and none follows yet
+	proposals  *queue
+	reads      *rounds
+	heartbeats *sender
+	calls      calls
+	committed  chan struct{} // capacity 1: an entry was, and none follows yet
 
 	raft        atomic.Pointer[raft.Raft] // nil before Run
 	transport   atomic.Pointer[transport]
@@ -59,14 +61,15 @@ func New(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		cfg:       cfg,
-		store:     state.New(),
-		gate:      newGate(cfg.Stream, cfg.Address),
-		identity:  id,
-		proposals: newQueue(),
-		reads:     newRounds(),
-		committed: make(chan struct{}, 1),
-		stopped:   make(chan struct{}),
+		cfg:        cfg,
+		store:      state.New(),
+		gate:       newGate(cfg.Stream, cfg.Address),
+		identity:   id,
+		proposals:  newQueue(),
+		reads:      newRounds(),
+		heartbeats: newSender(),
+		committed:  make(chan struct{}, 1),
+		stopped:    make(chan struct{}),
 	}
 	n.fsm = fsm.New(n.store, n.committedMembers)
 	n.leadership.Store(&leadership{changed: make(chan struct{})})
@@ -141,26 +144,36 @@ func (n *Node) Run(ctx context.Context) (err error) {
 const cachedEntries = 256
 
 // serve runs the node's goroutines, and ends them in the order in which they
-// need each other: raft answers what it holds before its users go.
+// need each other: first those that ask raft, then raft, then the others.
 func (n *Node) serve(ctx context.Context, r *raft.Raft, t *transport, log *watchedLog, changes <-chan bool, founded bool) error {
+	asking, stopAsking := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAsking()
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	var group sync.WaitGroup
+	var askers, others sync.WaitGroup
 	down := make(chan struct{})
 	entries := make(chan underWay, entriesUnderWay-2) // one is waited for, one is being handed over
-	group.Go(func() { n.watchDisk(inner, r, log) })
-	group.Go(func() { n.watchLeadership(inner, r, changes) })
-	group.Go(func() { n.serveReads(inner, r, t) })
-	group.Go(func() { n.propose(inner, r, entries) })
-	group.Go(func() { n.answer(entries, down) })
-	group.Go(func() { n.tellFollowers(inner, r, t) })
-	group.Go(func() { n.catchUp(inner) })
-	group.Go(func() { n.introduce(inner, r) })
+	askers.Go(func() { n.serveReads(asking, r, t) })
+	askers.Go(func() { n.propose(asking, r, entries) })
+	askers.Go(func() { n.answer(entries, down) })
+	others.Go(func() { n.watchDisk(inner, r, log) })
+	others.Go(func() { n.watchLeadership(inner, r, changes) })
+	others.Go(func() { n.tellFollowers(inner, r, t) })
+	others.Go(func() { n.catchUp(inner) })
+	others.Go(func() { n.introduce(inner, r) })
 	if founded && n.cfg.Bootstrap[0].ID == n.cfg.ID {
-		group.Go(func() { n.hasten(inner, r, t) })
+		others.Go(func() { n.hasten(inner, r, t) })
 	}
 
 	<-ctx.Done()
+	// Raft forgets some of what it was asked when it shuts down, and would leave
+	// the askers without an answer. What is under way is given the time that a
+	// leader needs to commit it, or to find out that it can't.
+	stopAsking()
+	within(2*n.cfg.ElectionTimeout, func() {
+		askers.Wait()
+		n.calls.close()
+	})
 	// Raft's main loop may be waiting for a disk: then so does this, since a
 	// process that leaves a write under way behind could not open the folder again.
 	ended := r.Shutdown()
@@ -169,9 +182,26 @@ func (n *Node) serve(ctx context.Context, r *raft.Raft, t *transport, log *watch
 	err := ended.Error()
 	close(down)
 	cancel()
-	group.Wait()
+	askers.Wait()
+	others.Wait()
+	n.heartbeats.wait()
 	n.cfg.Logger.Info("node stopped", "index", n.store.View().Index())
 	return err
+}
+
+// within waits for f, but no longer than d.
+func within(d time.Duration, f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
 }
 
 // IsLeader says whether this node leads and can act as leader.
@@ -227,8 +257,11 @@ func (n *Node) Ready() error {
 // what the cluster had when it started.
 func (n *Node) catchUp(ctx context.Context) {
 	for ctx.Err() == nil {
-		if _, err := n.ReadView(ctx); err == nil {
+		_, err := n.ReadView(ctx)
+		if err == nil {
 			n.caughtUp.Store(true)
+		}
+		if err == nil || errors.Is(err, ErrStopped) {
 			return
 		}
 	}

@@ -216,7 +216,7 @@ func encodeEntry(batch []*proposal) []byte {
 // ended: it does not answer everything that it had taken.
 func (n *Node) answer(entries <-chan underWay, down <-chan struct{}) {
 	for e := range entries {
-		err := proposeError(await(down, e.future.Error))
+		err := proposeError(n.calls.await(down, e.future.Error))
 		var results []state.Result
 		if err == nil {
 			results = e.future.Response().([]state.Result)
@@ -242,25 +242,6 @@ func (n *Node) refuseQueued() {
 	for _, p := range n.proposals.close() {
 		if p.state.CompareAndSwap(waiting, taken) {
 			p.answer <- answer{err: ErrStopped}
-		}
-	}
-}
-
-// await calls a raft function that blocks, and gives up on it when done is
-// closed. What was given up ends when raft answers or, for what raft forgets
-// at its end, never: raft offers no other way.
-func await(done <-chan struct{}, f func() error) error {
-	result := make(chan error, 1)
-	go func() { result <- f() }()
-	select {
-	case err := <-result:
-		return err
-	case <-done:
-		select {
-		case err := <-result:
-			return err
-		default:
-			return raft.ErrRaftShutdown
 		}
 	}
 }

@@ -174,7 +174,7 @@ func (n *Node) leaderReadIndex(ctx context.Context, r *raft.Raft, t *transport) 
 	// once everything before it has gone through the FSM.
 	term := r.CurrentTerm()
 	if n.barrierTerm.Load() != term {
-		if err := await(ctx.Done(), func() error { return r.Barrier(n.cfg.ElectionTimeout).Error() }); err != nil {
+		if err := n.calls.await(ctx.Done(), func() error { return r.Barrier(n.cfg.ElectionTimeout).Error() }); err != nil {
 			return 0, fmt.Errorf("%w: barrier of term %d: %w", ErrNotLeader, term, err)
 		}
 		if r.CurrentTerm() != term {
@@ -188,25 +188,54 @@ func (n *Node) leaderReadIndex(ctx context.Context, r *raft.Raft, t *transport) 
 	// runs ahead of it.
 	start := time.Now()
 	index := n.store.View().Index()
+	if err := n.confirmLeadership(ctx, r, t, term, start); err != nil {
+		return 0, err
+	}
+	return index, nil
+}
+
+// confirmLeadership returns once a majority of the voters has accepted this
+// node as leader of the term after the instant start.
+//
+// Hazard: raft's VerifyLeader proves too little. It counts the first answer to
+// come in, also one to a heartbeat that was on its way before the call and may
+// be older than the election of another leader, and it counts non-voters. So
+// the heartbeats are sent from here, and what decides is the transport's record
+// of which voters answered what was sent when; raft's own heartbeats count too.
+func (n *Node) confirmLeadership(ctx context.Context, r *raft.Raft, t *transport, term uint64, start time.Time) error {
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
 	for {
-		// Hazard: VerifyLeader alone proves too little. It counts the first answer
-		// to come in, also one to a heartbeat that was on its way before this call
-		// and may have overtaken a new election, and it counts non-voters. So it
-		// only serves to send heartbeats at once; what decides is the transport's
-		// own record of which voters answered what was sent after start.
-		if t.confirmed(raft.ServerID(n.cfg.ID), term, start, r.GetConfiguration().Configuration().Servers) {
-			if !n.leadsTerm(term) {
-				return 0, ErrNotLeader
+		servers := r.GetConfiguration().Configuration().Servers
+		confirmed := t.confirmed(raft.ServerID(n.cfg.ID), term, start, servers)
+		if !n.leadsTerm(term) {
+			return ErrNotLeader
+		}
+		if confirmed {
+			return nil
+		}
+		for _, s := range servers {
+			if s.Suffrage == raft.Voter && s.ID != raft.ServerID(n.cfg.ID) && !t.contact(s.ID).after(term, start) {
+				n.heartbeats.send(s, func() { n.heartbeat(t, s, term) })
 			}
-			return index, nil
 		}
-		if err := await(ctx.Done(), func() error { return r.VerifyLeader().Error() }); err != nil {
-			return 0, fmt.Errorf("%w: %w", ErrNotLeader, err)
-		}
-		if ctx.Err() != nil {
-			return 0, fmt.Errorf("confirm the leadership: %w", ctx.Err())
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("confirm the leadership: %w", ctx.Err())
+		case <-n.heartbeats.answered:
+		case <-look.C: // raft's own heartbeats tell nobody
 		}
 	}
+}
+
+func (n *Node) heartbeat(t *transport, to raft.Server, term uint64) {
+	request := &raft.AppendEntriesRequest{
+		RPCHeader: n.header(),
+		Term:      term,
+		Leader:    t.EncodePeer(raft.ServerID(n.cfg.ID), raft.ServerAddress(n.cfg.Address)),
+	}
+	// The transport records what matters of the answer.
+	_ = t.AppendEntries(to.ID, to.Address, request, &raft.AppendEntriesResponse{})
 }
 
 // notLeaderStatus is how a peer learns that it asked the wrong node.

@@ -33,6 +33,10 @@ type contact struct {
 	answered time.Time
 }
 
+func (c contact) after(term uint64, instant time.Time) bool {
+	return c.term == term && c.sent.After(instant)
+}
+
 func newTransport(inner *raft.NetworkTransport, replicating func(uint64, raft.ServerID, raft.ServerAddress) bool) *transport {
 	return &transport{
 		NetworkTransport: inner,
@@ -119,7 +123,7 @@ func (t *transport) confirmed(self raft.ServerID, term uint64, after time.Time, 
 			continue
 		}
 		voters++
-		if c := t.contacts[s.ID]; s.ID == self || c.term == term && c.sent.After(after) {
+		if s.ID == self || t.contacts[s.ID].after(term, after) {
 			votes++
 		}
 	}
