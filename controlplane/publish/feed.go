@@ -24,8 +24,12 @@ type feed struct {
 	source snapshot.Source
 	sign   Signer
 
-	mu      sync.RWMutex
+	mu sync.RWMutex
+	// index is the version of what is here; streams go there once due says so.
+	// due <= index: versions that bring this domain nothing wait a moment.
 	index   uint64
+	due     uint64
+	moved   chan struct{} // closed and replaced when index grows
 	entries map[string]*entry
 	newest  *entry
 	// floor: removals up to this index may be forgotten, so a client below it
@@ -54,6 +58,10 @@ type tombstone struct {
 }
 
 const (
+	quietPerStream = 50 * time.Microsecond
+	quietLeast     = 2 * time.Millisecond
+	quietMost      = 500 * time.Millisecond
+
 	tombstonesKept = 8 << 10
 	timesKept      = 1 << 10
 )
@@ -65,27 +73,67 @@ type publishTime struct {
 
 func newFeed(domain syncv1.Domain, source snapshot.Source, sign Signer) *feed {
 	return &feed{
-		domain: domain, source: source, sign: sign, entries: map[string]*entry{},
+		domain: domain, source: source, sign: sign, entries: map[string]*entry{}, moved: make(chan struct{}),
 		scopes: map[string]*scope{}, streams: map[*subscription]struct{}{},
 	}
 }
 
 // run follows the store until ctx ends.
 func (f *feed) run(ctx context.Context, store Store) {
-	var at uint64
+	var quiet <-chan time.Time // nil: nothing waits
 	for {
-		v, err := await(ctx, store, func(v *state.View) bool { return v.Index() > at })
-		if err != nil {
+		stored := store.Watch()
+		if v := store.View(); v.Index() > f.at() {
+			switch {
+			case f.update(v):
+				f.release()
+				quiet = nil
+			case quiet == nil:
+				quiet = time.After(f.quietGap())
+			}
+		}
+		select {
+		case <-stored:
+		case <-quiet:
+			f.release()
+			quiet = nil
+		case <-ctx.Done():
 			return
 		}
-		at = v.Index()
-		f.update(v)
 	}
 }
 
-func (f *feed) update(v *state.View) {
+// quietGap is how long a version without news for this domain may wait. Most
+// versions are such, and each costs a message to every stream: when a thousand
+// edges register, a million. The more streams, the longer they are collected.
+func (f *feed) quietGap() time.Duration {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return min(max(time.Duration(len(f.streams))*quietPerStream, quietLeast), quietMost)
+}
+
+// release has all streams go to the newest version.
+func (f *feed) release() {
+	f.mu.Lock()
+	wake := make([]*subscription, 0, len(f.streams))
+	if f.due < f.index {
+		f.due = f.index
+		for s := range f.streams {
+			wake = append(wake, s)
+		}
+	}
+	f.mu.Unlock()
+	for _, s := range wake {
+		s.poke()
+	}
+}
+
+// update takes what the source makes of a View. It returns whether that holds
+// anything for clients.
+func (f *feed) update(v *state.View) (news bool) {
 	changed, gone, full := f.source.Update(v)
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	if full {
 		changed, gone = f.difference(changed)
 	}
@@ -99,14 +147,9 @@ func (f *feed) update(v *state.View) {
 	f.index = v.Index()
 	f.timesAt = (f.timesAt + 1) % timesKept
 	f.times[f.timesAt] = publishTime{v.Index(), time.Now()}
-	wake := make([]*subscription, 0, len(f.streams))
-	for s := range f.streams {
-		wake = append(wake, s)
-	}
-	f.mu.Unlock()
-	for _, s := range wake {
-		s.poke()
-	}
+	close(f.moved)
+	f.moved = make(chan struct{})
+	return len(changed)+len(gone) > 0
 }
 
 // difference reduces everything there is to what differs from what there was.
@@ -197,6 +240,14 @@ func (f *feed) at() uint64 {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	return f.index
+}
+
+// now is the newest index, the one that streams go to, and a channel that is
+// closed when there is a newer one.
+func (f *feed) now() (index, due uint64, moved <-chan struct{}) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.index, f.due, f.moved
 }
 
 // published returns when this node saw an index, if that is not long ago.

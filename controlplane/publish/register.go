@@ -117,16 +117,19 @@ func carriesOthers(v *state.View, h *syncv1.Hello) bool {
 func (p *Publisher) caughtUp(ctx context.Context, s *subscription, index uint64) error {
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
-	for s.feed.at() < index {
+	for {
+		at, _, moved := s.feed.now()
+		if at >= index {
+			return nil
+		}
 		select {
-		case <-s.wake:
+		case <-moved:
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-p.stopped:
 			return errStopping
 		case <-timeout.C:
-			return status.Errorf(codes.Unavailable, "this node is at %d, the client at %d", s.feed.at(), index)
+			return status.Errorf(codes.Unavailable, "this node is at %d, the client at %d", at, index)
 		}
 	}
-	return nil
 }

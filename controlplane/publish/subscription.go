@@ -133,11 +133,13 @@ func (s *subscription) proven(ctx context.Context) error {
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	for {
-		if proof := s.p.connected.proofOf(s.carrier); proof.count >= s.firstCount && s.feed.at() >= proof.need {
+		at, _, moved := s.feed.now()
+		if proof := s.p.connected.proofOf(s.carrier); proof.count >= s.firstCount && at >= proof.need {
 			return nil
 		}
 		select {
 		case <-s.wake:
+		case <-moved:
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.p.stopped:
@@ -159,6 +161,11 @@ func (s *subscription) loop(ctx context.Context, hashes map[string][]byte) error
 	defer tick.Stop()
 	var pending, proven proof
 	for first := true; ; first = false {
+		// One proof is followed until it holds: under steady writes the newest one
+		// would always be a little ahead.
+		if pending.count == proven.count {
+			pending = s.p.connected.proofOf(s.carrier)
+		}
 		if err := s.stopReason(); err != nil {
 			return err
 		}
@@ -170,7 +177,7 @@ func (s *subscription) loop(ctx context.Context, hashes map[string][]byte) error
 				err = s.deliver(d)
 			}
 			hashes = nil
-		case s.mayDeliver():
+		case s.mayDeliver(pending.need):
 			var d *delivery
 			if d, err = s.scope.since(s.sent.Load()); err == nil {
 				err = s.deliver(d)
@@ -178,11 +185,6 @@ func (s *subscription) loop(ctx context.Context, hashes map[string][]byte) error
 		}
 		if err != nil {
 			return err
-		}
-		// One proof is followed until it holds: under steady writes the newest one
-		// would always be a little ahead.
-		if pending.count == proven.count {
-			pending = s.p.connected.proofOf(s.carrier)
 		}
 		if pending.count > proven.count && s.sent.Load() >= pending.need {
 			proven = pending
@@ -213,12 +215,17 @@ func (s *subscription) news(d *delivery) bool {
 	return d.index > s.sent.Load() || len(d.resources) > 0 || len(d.removed) > 0
 }
 
-// mayDeliver: one snapshot is under way at a time, so what a slow edge misses
-// meanwhile comes to it as one. DNS places acknowledge when names are visible,
-// which may take minutes; there the transport's flow control has to do.
-func (s *subscription) mayDeliver() bool {
+// mayDeliver: there is a newer version, and it is due, or a proof needs it. And
+// one snapshot is under way at a time, so what a slow edge misses meanwhile comes
+// to it as one. DNS places acknowledge when names are visible, which may take
+// minutes; there the transport's flow control has to do.
+func (s *subscription) mayDeliver(need uint64) bool {
+	index, due, _ := s.feed.now()
 	sent := s.sent.Load()
-	return s.feed.at() > sent && (s.feed.domain != syncv1.Domain_DOMAIN_EDGE || s.answered.Load() >= sent)
+	if index <= sent || due <= sent && need <= sent {
+		return false
+	}
+	return s.feed.domain != syncv1.Domain_DOMAIN_EDGE || s.answered.Load() >= sent
 }
 
 func (s *subscription) deliver(d *delivery) error {
