@@ -115,6 +115,10 @@ func TestRESTRequests(t *testing.T) {
 			if tt.method == "DELETE" || tt.rpc == "TagResource" {
 				wantBody = ""
 			}
+			switch tt.rpc {
+			case "GetRestApis", "GetResources", "GetStages", "GetDeployments":
+				wantBody = `{"item":[]}`
+			}
 			if got.body != wantBody {
 				t.Errorf("body %q", got.body)
 			}
@@ -155,7 +159,7 @@ func TestRESTAnswers(t *testing.T) {
 			}, Position: str("next")},
 			`{"item":[{"id":"1","path":"/"},{"id":"2","parentId":"1","pathPart":"pets","path":"/pets","resourceMethods":{"GET":{},"PUT":{}}}],"position":"next"}`,
 		},
-		{"an empty list is left out", "/restapis", &apigatewayv1.GetRestApisResponse{}, `{}`},
+		{"an empty list is there", "/restapis", &apigatewayv1.GetRestApisResponse{}, `{"item":[]}`},
 		{
 			"templates may be null", method + "/integration/responses/200",
 			&apigatewayv1.IntegrationResponse{StatusCode: str("200"), SelectionPattern: str(""), ResponseTemplates: &awsv1.NullableStringMap{Entries: map[string]*awsv1.NullableString{
@@ -401,12 +405,4 @@ func FuzzPath(f *testing.F) {
 			}
 		}
 	})
-}
-
-// TestEmptyList: clients take the length of a list's item without looking.
-func TestEmptyList(t *testing.T) {
-	got := string(appendJSON(nil, (&apigatewayv1.GetRestApisResponse{}).ProtoReflect()))
-	if want := `{"item":[]}`; got != want {
-		t.Errorf("an empty list = %s, want %s", got, want)
-	}
 }
