@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"google.golang.org/grpc"
@@ -18,6 +19,13 @@ const forwardedKey = "x-postern-forwarded"
 // leaderPatience bounds how long a write waits for a leader to appear. It is a
 // few election timeouts; after that the client learns that there is none.
 const leaderPatience = 10 * time.Second
+
+// supersededGrace is how long a node that was asked as leader may still answer
+// after another one has taken over. One that is alive needs a fraction of it.
+const supersededGrace = 500 * time.Millisecond
+
+// errSuperseded: the node that was asked does not lead any more, and is silent.
+var errSuperseded = errors.New("another node took over the leadership before the leader answered: the outcome is unknown")
 
 // forward runs writes on the leader. The request is what travels, not its
 // outcome: the leader's service checks it on the leader's own View, so writers
@@ -89,14 +97,41 @@ func (s *Server) once(ctx context.Context, m *method, incoming metadata.MD, req 
 	out.Set(forwardedKey, "1")
 	var header metadata.MD
 	reply := m.reply.New().Interface()
-	err = conn.Invoke(metadata.NewOutgoingContext(ctx, out), info.FullMethod, req, reply, grpc.Header(&header))
+	asking, answered := s.whileLeading(ctx, address)
+	defer answered()
+	err = conn.Invoke(metadata.NewOutgoingContext(asking, out), info.FullMethod, req, reply, grpc.Header(&header))
 	delete(header, "content-type")
 	if len(header) > 0 {
 		// Only fails when headers were sent already, which no unary handler does.
 		_ = grpc.SetHeader(ctx, header)
 	}
+	if err != nil && errors.Is(context.Cause(asking), errSuperseded) {
+		return nil, status.Error(codes.Unavailable, errSuperseded.Error())
+	}
 	if err != nil {
 		return nil, err
 	}
 	return reply, nil
+}
+
+// whileLeading returns a context that ends a moment after another node than the
+// one at address is known to lead: a leader that hangs, or was cut off, would
+// otherwise hold its callers for as long as they can wait.
+func (s *Server) whileLeading(ctx context.Context, address string) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		for {
+			changed := s.cfg.Leadership.LeadershipChanged()
+			if _, now := s.cfg.Leadership.Leader(); now != "" && now != address {
+				changed = nil
+				time.AfterFunc(supersededGrace, func() { cancel(errSuperseded) })
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-changed:
+			}
+		}
+	}()
+	return ctx, func() { cancel(nil) }
 }

@@ -3,9 +3,14 @@ package rpc
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	ec2v1 "github.com/posternhq/postern/proto/postern/ec2/v1"
 )
@@ -28,8 +33,9 @@ func (f *firstCall) DescribeVpcs(context.Context, *ec2v1.DescribeVpcsRequest) (*
 
 type fixedLeader bool
 
-func (f fixedLeader) IsLeader() bool             { return bool(f) }
-func (fixedLeader) Leader() (id, address string) { return "n1", "leader:1" }
+func (f fixedLeader) IsLeader() bool                   { return bool(f) }
+func (fixedLeader) Leader() (id, address string)       { return "n1", "leader:1" }
+func (fixedLeader) LeadershipChanged() <-chan struct{} { return nil }
 
 func TestReadThatNeedsTheLeaderIsForwarded(t *testing.T) {
 	leader, follower := &firstCall{leads: true}, &firstCall{}
@@ -49,4 +55,55 @@ func TestReadThatNeedsTheLeaderIsForwarded(t *testing.T) {
 	if _, err := ec2v1.NewEC2Client(from.Conn()).DescribeVpcs(t.Context(), &ec2v1.DescribeVpcsRequest{}); err != nil || leader.calls != 1 {
 		t.Fatalf("%v after %d calls at the leader", err, leader.calls)
 	}
+}
+
+// deaf is a leader that takes calls and never answers.
+type deaf struct {
+	grpc.ClientConnInterface
+	asked chan struct{}
+}
+
+func (d deaf) Invoke(ctx context.Context, _ string, _, _ any, _ ...grpc.CallOption) error {
+	close(d.asked)
+	<-ctx.Done()
+	return status.FromContextError(ctx.Err()).Err()
+}
+
+// changing is the view of a follower that learns of another leader.
+type changing struct {
+	address atomic.Value
+	changed chan struct{}
+}
+
+func (c *changing) IsLeader() bool                     { return false }
+func (c *changing) Leader() (id, address string)       { return "n", c.address.Load().(string) }
+func (c *changing) LeadershipChanged() <-chan struct{} { return c.changed }
+
+// A write that a hung leader was asked for ends soon after another leads, with
+// its outcome unknown: it must not be tried again.
+func TestForwardedWriteEndsWithTheLeadership(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		leadership := &changing{changed: make(chan struct{})}
+		leadership.address.Store("old:1")
+		hung := deaf{asked: make(chan struct{})}
+		from := New(Config{
+			Leadership: leadership, Logger: slog.New(slog.DiscardHandler),
+			Peer: func(string) (grpc.ClientConnInterface, error) { return hung, nil },
+		})
+		ec2v1.RegisterEC2Server(from, &firstCall{})
+		failed := make(chan error)
+		go func() {
+			_, err := ec2v1.NewEC2Client(from.Conn()).CreateVpc(t.Context(), &ec2v1.CreateVpcRequest{})
+			failed <- err
+		}()
+		<-hung.asked
+		began := time.Now()
+		leadership.address.Store("")
+		time.Sleep(time.Minute) // no leader is no reason yet: the old one may come back
+		leadership.address.Store("new:1")
+		close(leadership.changed)
+		if err := <-failed; status.Code(err) != codes.Unavailable || time.Since(began) > time.Minute+2*supersededGrace {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
 }

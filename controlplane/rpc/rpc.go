@@ -34,6 +34,8 @@ type Leadership interface {
 	IsLeader() bool
 	// Leader returns the id and gRPC address of the leader, empty if unknown.
 	Leader() (id, address string)
+	// LeadershipChanged is closed at the next change of either. Take it before asking.
+	LeadershipChanged() <-chan struct{}
 }
 
 // Config of a Server.
