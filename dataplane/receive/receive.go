@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -57,6 +58,7 @@ type Receiver struct {
 	cfg    Config
 	client *syncclient.Client
 	table  *compile.Table // of Run's goroutine
+	gone   atomic.Bool    // removed from the cluster
 }
 
 // New opens the data folder and starts nothing.
@@ -85,6 +87,7 @@ func New(cfg Config) (*Receiver, error) {
 func (r *Receiver) Run(ctx context.Context) error {
 	err := r.client.Run(ctx)
 	if errors.Is(err, syncclient.ErrRemoved) {
+		r.gone.Store(true)
 		r.cfg.Installer.Install(nil)
 		return fmt.Errorf("edge %s: %w", r.cfg.ID, err)
 	}
@@ -114,6 +117,9 @@ func (r *Receiver) Freshness() time.Duration { return r.client.Freshness() }
 
 // Ready says why the edge can't serve yet, nil if it can.
 func (r *Receiver) Ready() error {
+	if r.gone.Load() {
+		return syncclient.ErrRemoved
+	}
 	if r.Index() == 0 {
 		return errors.New("no verified snapshot yet")
 	}

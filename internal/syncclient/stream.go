@@ -57,8 +57,14 @@ func (c *Client) follow(ctx context.Context, server string) (spoke bool, err err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	// It counts from here: a server that is stopped may not even finish the handshake.
+	silence := time.AfterFunc(c.cfg.Silence, func() { cancel(errSilent) })
+	defer silence.Stop()
 	rpc, err := syncv1.NewEdgeSyncClient(conn).Subscribe(ctx, grpc.MaxCallRecvMsgSize(receiveLimit))
 	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
 		return false, fmt.Errorf("subscribe at %s: %w", server, err)
 	}
 	s := &stream{c: c, rpc: rpc, cancel: cancel, wake: make(chan struct{}, 1), told: map[string]uint64{}}
@@ -82,7 +88,7 @@ func (c *Client) follow(ctx context.Context, server string) (spoke bool, err err
 	s.due = c.set.index > 0 || c.cfg.ManualAck
 	s.poke()
 	sending.Go(func() { s.send(ctx) })
-	return s.receive(ctx)
+	return s.receive(ctx, silence)
 }
 
 // hello says what the client has. The caller holds c.mu.
@@ -110,9 +116,7 @@ func (s *stream) cause(ctx context.Context, err error) error {
 	return err
 }
 
-func (s *stream) receive(ctx context.Context) (spoke bool, err error) {
-	silence := time.AfterFunc(s.c.cfg.Silence, func() { s.cancel(errSilent) })
-	defer silence.Stop()
+func (s *stream) receive(ctx context.Context, silence *time.Timer) (spoke bool, err error) {
 	var parts assembly
 	for {
 		resp, err := s.rpc.Recv()
