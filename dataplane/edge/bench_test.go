@@ -21,7 +21,7 @@ func BenchmarkRequest(b *testing.B) {
 	w.stages[0].Policy = `{"Version":"2012-10-17","Statement":[` +
 		`{"Effect":"Allow","Principal":"*","Action":"execute-api:Invoke","Resource":"` + arn(privateAPI) + `/*"},` +
 		`{"Effect":"Deny","Principal":"*","Action":"execute-api:Invoke","Resource":"` + arn(privateAPI) + `/*","Condition":{"StringNotEquals":{"aws:SourceVpce":"` + vpceA + `"}}}]}`
-	r := start(b, w, func(c *Config) { c.Logger = slog.New(slog.DiscardHandler) })
+	r := start(b, w, quiet)
 
 	ln, err := netx.Host().Listen(context.Background(), "tcp", "127.61.0.99:0")
 	if err != nil {
@@ -68,3 +68,5 @@ func BenchmarkRequest(b *testing.B) {
 		})
 	}
 }
+
+func quiet(c *Config) { c.Logger = slog.New(slog.DiscardHandler) }

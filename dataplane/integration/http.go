@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -105,6 +106,9 @@ func (b *Backend) outgoing(ctx context.Context, c *Call) (*http.Request, Fault, 
 			continue
 		}
 		name := http.CanonicalHeaderKey(m.name)
+		if i := slices.IndexFunc(values, brokenValue); i >= 0 {
+			return nil, Misconfigured, fmt.Errorf("value of header %s has a line break", name)
+		}
 		switch {
 		case mappedDropped[name]:
 		case mappedRefused[name]:
@@ -147,6 +151,9 @@ func (b *Backend) outgoing(ctx context.Context, c *Call) (*http.Request, Fault, 
 	}
 	return out.WithContext(ctx), None, nil
 }
+
+// brokenValue reports a value that would end its header and begin another.
+func brokenValue(v string) bool { return strings.ContainsAny(v, "\r\n\x00") }
 
 func setDefault(h http.Header, name, value string) {
 	if len(h[name]) == 0 {

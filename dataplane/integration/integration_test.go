@@ -413,6 +413,10 @@ func TestFailures(t *testing.T) {
 		{name: "header that can't be mapped", change: func(f *front) {
 			f.in.RequestParameters = parameters("integration.request.header.Content-Length", "'3'")
 		}, want: Misconfigured},
+		{name: "line break in a header", change: func(f *front) {
+			f.in.RequestParameters = parameters("integration.request.header.x", "method.request.querystring.x")
+			f.raw = "?x=a%0d%0aHost:%20forged"
+		}, want: Misconfigured},
 		{name: "link", change: func(f *front) { f.in.ConnectionType = proto.String("VPC_LINK") }, want: Misconfigured},
 		{name: "kind", change: func(f *front) { f.in.Type = proto.String("AWS_PROXY") }, want: Misconfigured},
 		{name: "no integration", change: func(f *front) { f.in = nil }, want: Misconfigured},
