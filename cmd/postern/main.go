@@ -33,7 +33,7 @@ type globals struct {
 	Output   string           `short:"o" enum:"text,json" default:"text" help:"How to print answers: text for people, json for scripts."`
 	LogLevel string           `name:"log-level" enum:"debug,info,warn,error" default:"warn" help:"Least severe log lines to write (to standard error)."`
 	Config   kong.ConfigFlag  `help:"YAML file with settings, one key a flag (dns-speed: 60). Flags and POSTERN_… variables win over it." placeholder:"FILE"`
-	Version  kong.VersionFlag `help:"Print the version and exit."`
+	Version  kong.VersionFlag `env:"-" help:"Print the version and exit."`
 
 	stdout io.Writer
 	stderr io.Writer
@@ -49,6 +49,7 @@ type cli struct {
 	DNS    dnsCmd    `cmd:"" name:"dns" help:"Run the DNS server, or ask and steer it."`
 	Status statusCmd `cmd:"" help:"Show versions and lag of every node and place."`
 	Wait   waitCmd   `cmd:"" help:"Wait until every place shows a version."`
+	Policy policyCmd `cmd:"" help:"Resource policies, without a server."`
 	VPC    vpcCmd    `cmd:"" name:"vpc" help:"Be a client inside a VPC."`
 	Admin  adminCmd  `cmd:"" help:"Operate nodes and places."`
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -25,13 +26,19 @@ func writeJSON(w io.Writer, v any) {
 
 // plain is what an error says to a person: a call's status without gRPC's frame.
 func plain(err error) string {
-	if st, ok := status.FromError(err); ok && st.Code() != codes.OK {
-		if st.Code() == codes.Unavailable {
-			return st.Message() + "\n(is a cluster running? `postern dev` starts one; --api or POSTERN_API says where it is)"
-		}
-		return st.Message()
+	var call interface {
+		error
+		GRPCStatus() *status.Status
 	}
-	return err.Error()
+	if !errors.As(err, &call) {
+		return err.Error()
+	}
+	st := call.GRPCStatus()
+	text := strings.Replace(err.Error(), call.Error(), st.Message(), 1)
+	if st.Code() == codes.Unavailable {
+		text += "\n(is a cluster running? `postern dev` starts one; --api or POSTERN_API says where it is)"
+	}
+	return text
 }
 
 // table writes rows in columns as wide as their widest cell.

@@ -14,8 +14,8 @@ import (
 
 type waitCmd struct {
 	clientFlags
-	Index   uint64        `help:"Version to wait for: the index that a write answered in x-postern-version." xor:"version" placeholder:"N"`
-	Latest  bool          `help:"Wait for the newest version of the moment the command starts." xor:"version"`
+	Index   uint64        `env:"-" help:"Version to wait for: the index that a write answered in x-postern-version." xor:"version" placeholder:"N"`
+	Latest  bool          `env:"-" help:"Wait for the newest version of the moment the command starts." xor:"version"`
 	For     []string      `help:"Places that count: edges, dns (both by default)." enum:"edges,dns" default:"edges,dns"`
 	Timeout time.Duration `help:"Give up after this long; 0 waits for ever." default:"0s"`
 }
