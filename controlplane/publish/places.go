@@ -87,8 +87,10 @@ func (c *connected) attach(s *subscription, hello *syncv1.Hello) (replaced *subs
 	for _, info := range hello.GetPlaces() {
 		p := before[info.GetId()]
 		if p == nil || p.instance != info.GetInstance() {
-			p = &place{id: info.GetId(), instance: info.GetInstance(), version: c.metrics.version.WithLabelValues(info.GetId())}
+			p = &place{id: info.GetId(), instance: info.GetInstance()}
 		}
+		p.version = c.metrics.version.WithLabelValues(p.id)
+		p.version.Set(float64(p.index))
 		ca.places[p.id] = p
 	}
 	for id := range before {
@@ -108,9 +110,15 @@ func (c *connected) attach(s *subscription, hello *syncv1.Hello) (replaced *subs
 func (c *connected) detach(s *subscription) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if ca := s.carrier; ca != nil && ca.stream == s {
-		ca.stream = nil
-		c.touch(ca)
+	ca := s.carrier
+	if ca.stream != s {
+		return
+	}
+	ca.stream = nil
+	c.touch(ca)
+	// Another node may have it from now on: two must not say different things.
+	for id := range ca.places {
+		c.metrics.version.DeleteLabelValues(id)
 	}
 }
 
@@ -126,6 +134,9 @@ func (c *connected) acknowledged(s *subscription, m *syncv1.Ack, sent uint64) bo
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ca := s.carrier
+	if ca.stream != s {
+		return true // replaced: what it says may be of another instance
+	}
 	for _, v := range m.GetVersions() {
 		if v.GetIndex() > sent {
 			return false
@@ -147,6 +158,9 @@ func (c *connected) rejected(s *subscription, m *syncv1.Nack, sent uint64) (whol
 	ca := s.carrier
 	for _, r := range m.GetRejections() {
 		whole = whole || r.GetResource() == ""
+	}
+	if ca.stream != s {
+		return whole, true
 	}
 	if m.GetIndex() > sent {
 		return whole, false

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/posternhq/postern/controlplane/state"
 	adminv1 "github.com/posternhq/postern/proto/postern/admin/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
@@ -35,8 +33,8 @@ func (b *Barrier) Wait(ctx context.Context, index uint64, kinds []string, progre
 	}
 	w := &waiting{b: b, election: election, index: index, counts: counts, began: time.Now()}
 	w.consider(v)
+	said := -1 // how many places were blocking when progress was last told
 	var told time.Time
-	var last *adminv1.WaitResponse
 	for {
 		// Both before looking, so that nothing is missed.
 		stored := b.cfg.Store.Watch()
@@ -47,53 +45,33 @@ func (b *Barrier) Wait(ctx context.Context, index uint64, kinds []string, progre
 			}
 			v = newer
 		}
-		resp, changed, again, err := w.look(v)
+		found, err := w.look(v)
 		if err != nil {
-			return resp, err
+			return w.response(found), err
 		}
-		if resp.GetDone() {
-			return resp, nil
+		if found.done {
+			return w.response(found), nil
 		}
-		now := time.Now()
-		if progress != nil && !proto.Equal(shape(last), shape(resp)) {
-			if since := now.Sub(told); since >= progressEvery {
-				progress(resp)
-				told, last = now, resp
+		if progress != nil && said != len(found.blocking) {
+			if since := time.Since(told); since >= progressEvery {
+				progress(w.response(found))
+				said, told = len(found.blocking), time.Now()
 			} else {
-				again = sooner(again, progressEvery-since)
+				found.again = sooner(found.again, progressEvery-since)
 			}
 		}
 		var alarm <-chan time.Time
-		var timer *time.Timer
-		if again > 0 {
-			timer = time.NewTimer(again)
-			alarm = timer.C
+		if found.again > 0 {
+			alarm = time.After(found.again)
 		}
 		select {
-		case <-changed:
+		case <-found.changed:
 		case <-stored:
 		case <-alarm:
 		case <-ctx.Done():
-			resp.WaitedMs = time.Since(w.began).Milliseconds()
-			return resp, ctx.Err()
-		}
-		if timer != nil {
-			timer.Stop()
+			return w.response(found), ctx.Err()
 		}
 	}
-}
-
-// shape is a response without what changes all the time.
-func shape(r *adminv1.WaitResponse) *adminv1.WaitResponse {
-	if r == nil {
-		return nil
-	}
-	s := proto.CloneOf(r)
-	s.WaitedMs = 0
-	for _, p := range s.GetBlocking() {
-		p.Reason, p.LastContactMs, p.Version = "", 0, 0
-	}
-	return s
 }
 
 func sooner(a, b time.Duration) time.Duration {
@@ -146,19 +124,26 @@ func (w *waiting) consider(v *state.View) {
 	w.total = len(w.open)
 }
 
-// look judges the places that are open. changed is closed at the next change,
-// again is after how long time alone may bring one.
-func (w *waiting) look(v *state.View) (resp *adminv1.WaitResponse, changed <-chan struct{}, again time.Duration, err error) {
+// finding is what one look at the open places found.
+type finding struct {
+	done, reached bool
+	blocking      []*statev1.Place // those in the way
+	changed       <-chan struct{}  // closed at the next change
+	again         time.Duration    // after which time alone may bring one; 0: never
+}
+
+// look judges the places that are open.
+func (w *waiting) look(v *state.View) (finding, error) {
 	b := w.b
 	now := time.Now()
-	resp = &adminv1.WaitResponse{Index: w.index, Total: uint32(w.total), WaitedMs: now.Sub(w.began).Milliseconds()}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	f := finding{changed: b.changed}
 	if !b.holds(w.election) {
-		return resp, nil, 0, ErrNotLeader
+		return f, ErrNotLeader
 	}
-	var rejecting []*adminv1.Place
-	var open []*statev1.Place
+	var rejecting []*statev1.Place
+	open := w.open[:0]
 	for _, p := range w.open {
 		verdict, left := b.judge(p, w.index, now)
 		switch verdict {
@@ -167,24 +152,36 @@ func (w *waiting) look(v *state.View) (resp *adminv1.WaitResponse, changed <-cha
 		case denies:
 			// It may come back, with another version, as long as we wait.
 		case blocks:
-			resp.Blocking = append(resp.Blocking, b.describe(p, now))
+			f.blocking = append(f.blocking, p)
 			if left > 0 {
-				again = sooner(again, left)
+				f.again = sooner(f.again, left)
 			}
 		case rejects:
-			place := b.describe(p, now)
-			resp.Blocking = append(resp.Blocking, place)
-			rejecting = append(rejecting, place)
+			rejecting = append(rejecting, p)
 		}
 		open = append(open, p)
 	}
 	w.open = open
 	switch {
 	case len(rejecting) > 0:
-		resp.Done, resp.Blocking = true, rejecting
-	case len(resp.GetBlocking()) == 0 && v.Index() >= w.index:
+		f.done, f.blocking = true, rejecting
+	case len(f.blocking) == 0 && v.Index() >= w.index:
 		// Nobody can show, nor deny for the sake of, a version that does not exist.
-		resp.Done, resp.Reached = true, true
+		f.done, f.reached = true, true
 	}
-	return resp, b.changed, again, nil
+	return f, nil
+}
+
+// response puts a finding in words.
+func (w *waiting) response(f finding) *adminv1.WaitResponse {
+	now := time.Now()
+	resp := &adminv1.WaitResponse{
+		Index: w.index, Reached: f.reached, Done: f.done, Total: uint32(w.total), WaitedMs: now.Sub(w.began).Milliseconds(),
+	}
+	w.b.mu.Lock()
+	defer w.b.mu.Unlock()
+	for _, p := range f.blocking {
+		resp.Blocking = append(resp.Blocking, w.b.describe(p, now))
+	}
+	return resp
 }
