@@ -119,6 +119,8 @@ func New(cfg Config) (*Edge, error) {
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    2 * maxHeader,
 		ErrorLog:          slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * is a request like any other, and denied
 	}
 	return e, nil
 }

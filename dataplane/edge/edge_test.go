@@ -345,3 +345,8 @@ func TestPrivateCall(t *testing.T) {
 func from(addr string) netx.Option { return netx.From(netip.MustParseAddr(addr)) }
 
 func portText(port uint16) string { return strconv.Itoa(int(port)) }
+
+// secure begins TLS on a connection to an endpoint.
+func (r *running) secure(conn net.Conn) *tls.Conn {
+	return tls.Client(conn, &tls.Config{RootCAs: r.pool, ServerName: privateHost})
+}
