@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -16,7 +17,7 @@ import (
 // and in their linearizable reads. So the leader sends the message that raft
 // would send later: an AppendEntries of its term without entries, whose
 // previous entry is the one committed. A follower that has that entry commits
-// up to it; one that has not refuses, and raft's own replication gets there.
+// up to it; one that has not yet refuses, and is told again.
 //
 // Invariant: the message names as previous entry and as commit index the same
 // entry, which this node has applied, and which was made in the term that the
@@ -40,12 +41,14 @@ func (n *Node) tellFollowers(ctx context.Context, r *raft.Raft, t *transport) {
 			if s.ID == raft.ServerID(n.cfg.ID) || t.isDown(s.ID) {
 				continue
 			}
-			messages.send(s, func() { n.tell(t, s, last) })
+			messages.send(s, func() { n.tell(ctx, t, s, last) })
 		}
 	}
 }
 
-func (n *Node) tell(t *transport, to raft.Server, last fsm.Position) {
+// tell tells one follower, again while it does not have the entry yet: the
+// slowest of them has not, when the others have made it committed.
+func (n *Node) tell(ctx context.Context, t *transport, to raft.Server, last fsm.Position) {
 	request := &raft.AppendEntriesRequest{
 		RPCHeader:         n.header(),
 		Term:              last.Term,
@@ -54,8 +57,19 @@ func (n *Node) tell(t *transport, to raft.Server, last fsm.Position) {
 		PrevLogTerm:       last.Term,
 		LeaderCommitIndex: last.Index,
 	}
-	// Whatever comes back, raft's own replication deals with it.
-	_ = t.AppendEntries(to.ID, to.Address, request, &raft.AppendEntriesResponse{})
+	// Beyond CommitTimeout raft's own message is due.
+	for began, pause := time.Now(), 2*time.Millisecond; time.Since(began) < n.cfg.CommitTimeout; pause *= 2 {
+		response := &raft.AppendEntriesResponse{}
+		err := t.AppendEntries(to.ID, to.Address, request, response)
+		if err != nil || response.Success || n.fsm.Position() != last || !n.leadsTerm(last.Term) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
 }
 
 // header is what each of raft's messages begins with.

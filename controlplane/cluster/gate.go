@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"errors"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +19,9 @@ var errGateShut = errors.New("the transport is cut off while the disk does not a
 type gate struct {
 	inner   raft.StreamLayer
 	address net.Addr
+
+	// accepted are the connections whose handlers have not closed them.
+	accepted sync.WaitGroup
 
 	mu    sync.Mutex
 	shut  bool
@@ -40,7 +45,7 @@ func (g *gate) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if c, err := g.admit(c); err == nil {
+		if c, err := g.admit(c, true); err == nil {
 			return c, nil
 		}
 	}
@@ -55,7 +60,7 @@ func (g *gate) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, err
 	if err != nil {
 		return nil, err
 	}
-	return g.admit(c)
+	return g.admit(c, false)
 }
 
 // Close is part of raft.StreamLayer.
@@ -64,12 +69,15 @@ func (g *gate) Close() error { return g.inner.Close() }
 // Addr is part of raft.StreamLayer.
 func (g *gate) Addr() net.Addr { return g.address }
 
-func (g *gate) admit(c net.Conn) (net.Conn, error) {
-	gc := &gatedConn{Conn: c, gate: g}
+func (g *gate) admit(c net.Conn, accepted bool) (net.Conn, error) {
+	gc := &gatedConn{Conn: c, gate: g, accepted: accepted}
 	g.mu.Lock()
 	shut := g.shut
 	if !shut {
 		g.conns[gc] = struct{}{}
+		if accepted {
+			g.accepted.Add(1)
+		}
 	}
 	g.mu.Unlock()
 	if shut {
@@ -90,29 +98,39 @@ func (g *gate) open() {
 	g.shut = false
 }
 
-// close shuts the gate and closes what went through it.
+// close shuts the gate and ends what goes through it.
 func (g *gate) close() {
 	g.mu.Lock()
 	g.shut = true
-	conns := make([]*gatedConn, 0, len(g.conns))
-	for c := range g.conns {
-		conns = append(conns, c)
-	}
+	conns := slices.Collect(maps.Keys(g.conns))
 	g.mu.Unlock()
 	for _, c := range conns {
 		// Its user sees the end; nobody else cares how it ended.
-		_ = c.Close()
+		_ = c.Conn.Close()
 	}
 }
 
+// wait returns when no request of a peer is being handled. The gate is shut.
+//
+// Hazard: raft handles heartbeats in the goroutine of their connection, and
+// goes on doing so after its Shutdown has returned; with the log closed by then
+// it panics.
+func (g *gate) wait() { g.accepted.Wait() }
+
 type gatedConn struct {
 	net.Conn
-	gate *gate
+	gate     *gate
+	accepted bool
 }
 
+// Close is called by the connection's user, who is done with it.
 func (c *gatedConn) Close() error {
 	c.gate.mu.Lock()
+	_, open := c.gate.conns[c]
 	delete(c.gate.conns, c)
 	c.gate.mu.Unlock()
+	if open && c.accepted {
+		defer c.gate.accepted.Done()
+	}
 	return c.Conn.Close()
 }

@@ -180,6 +180,7 @@ func (n *Node) serve(ctx context.Context, r *raft.Raft, t *transport, log *watch
 	// Its goroutines may also be waiting for peers, and need not.
 	n.gate.close()
 	err := ended.Error()
+	n.gate.wait()
 	close(down)
 	cancel()
 	askers.Wait()

@@ -88,7 +88,9 @@ func TestGate(t *testing.T) {
 		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("a connection outlives the cut: %v", err)
 		}
+		_ = c.Close()
 	}
+	g.wait()
 	if _, err := g.Dial(to, time.Second); !errors.Is(err, errGateShut) {
 		t.Errorf("dial through a shut gate: %v", err)
 	}
