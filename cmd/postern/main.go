@@ -66,17 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var c cli
 	c.stdout, c.stderr = stdout, stderr
 	exited := -1
-	parser, err := kong.New(&c,
-		kong.Name("postern"),
-		kong.Description("A private API gateway that you run yourself, compatible with the private REST APIs of Amazon API Gateway, and a laboratory for eventual consistency."),
-		kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { exited = code }),
-		kong.DefaultEnvars("POSTERN"),
-		kong.Configuration(yamlResolver),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.Vars{"version": buildinfo.Version()},
-		kong.BindTo(ctx, (*context.Context)(nil)),
-	)
+	parser, err := newParser(ctx, &c, stdout, stderr, func(code int) { exited = code })
 	if err != nil {
 		fmt.Fprintf(stderr, "postern: %v\n", err)
 		return exitUsage
@@ -104,6 +94,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	default:
 		return c.fail(err, exitCouldNot)
 	}
+}
+
+func newParser(ctx context.Context, c *cli, stdout, stderr io.Writer, exit func(code int)) (*kong.Kong, error) {
+	return kong.New(c,
+		kong.Name("postern"),
+		kong.Description("A private API gateway that you run yourself, compatible with the private REST APIs of Amazon API Gateway, and a laboratory for eventual consistency."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(exit),
+		kong.DefaultEnvars("POSTERN"),
+		kong.Configuration(yamlResolver),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Vars{"version": buildinfo.Version()},
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
 }
 
 // exitCode ends a command that has said everything already.
