@@ -13,7 +13,7 @@ import (
 
 // One changed policy, from the commit to the last acknowledgement of many edges.
 func BenchmarkPush(b *testing.B) {
-	for _, c := range []struct{ apis, edges int }{{100, 10}, {100, 1000}, {10000, 50}} {
+	for _, c := range []struct{ apis, edges int }{{100, 50}, {10000, 50}, {100, 1000}} {
 		b.Run(fmt.Sprintf("apis=%d/edges=%d", c.apis, c.edges), func(b *testing.B) {
 			l := newLab(b, 1)
 			for i := range c.apis {

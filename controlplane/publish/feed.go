@@ -21,6 +21,7 @@ import (
 // newest form, whatever happened in between, at the cost of its own length.
 type feed struct {
 	domain syncv1.Domain
+	name   string // edge, dns
 	source snapshot.Source
 	sign   Signer
 
@@ -73,7 +74,7 @@ type publishTime struct {
 
 func newFeed(domain syncv1.Domain, source snapshot.Source, sign Signer) *feed {
 	return &feed{
-		domain: domain, source: source, sign: sign, entries: map[string]*entry{}, moved: make(chan struct{}),
+		domain: domain, name: strings.ToLower(strings.TrimPrefix(domain.String(), "DOMAIN_")), source: source, sign: sign, entries: map[string]*entry{}, moved: make(chan struct{}),
 		scopes: map[string]*scope{}, streams: map[*subscription]struct{}{},
 	}
 }

@@ -81,7 +81,7 @@ func (p *Publisher) Subscribe(rpc syncv1.EdgeSync_SubscribeServer) error {
 	s := &subscription{p: p, feed: f, rpc: rpc, wake: make(chan struct{}, 1)}
 	s.scope = f.join(s, hello.GetVpcs())
 	defer f.leave(s, s.scope)
-	open := p.metrics.streams.WithLabelValues(f.domain.String())
+	open := p.metrics.streams.WithLabelValues(f.name)
 	open.Inc()
 	defer open.Dec()
 
@@ -233,7 +233,7 @@ func (s *subscription) deliver(d *delivery) error {
 	if d.full {
 		kind = "full"
 	}
-	s.p.metrics.sent.WithLabelValues(s.feed.domain.String(), kind).Inc()
+	s.p.metrics.sent.WithLabelValues(s.feed.name, kind).Inc()
 	// Before it leaves: the answer may be there before Send returns.
 	s.sent.Store(d.index)
 	return d.messages(s.rpc, s.rpc.SendMsg)
