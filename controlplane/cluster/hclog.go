@@ -2,10 +2,13 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
 	"log/slog"
+	"net"
+	"slices"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -36,8 +39,15 @@ func lower(level hclog.Level) slog.Level {
 // that is told of a commit before it has the entry.
 const expected = "failed to get previous log"
 
+// ownDoing recognises errors that this node has brought about by closing its
+// connections, when it stops or its disk hangs; it says so itself.
+func ownDoing(arg any) bool {
+	err, ok := arg.(error)
+	return ok && (errors.Is(err, net.ErrClosed) || errors.Is(err, errGateShut) || errors.Is(err, errNotReplicating))
+}
+
 func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
-	if msg == expected {
+	if msg == expected || slices.ContainsFunc(args, ownDoing) {
 		level = hclog.Info
 	}
 	ctx := context.Background()
