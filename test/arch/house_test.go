@@ -65,24 +65,38 @@ var promised = []string{
 	"postern_resolver_answers_total",
 }
 
-// TestPromisedMetrics checks that each promised metric is made somewhere.
+// TestPromisedMetrics checks that each promised metric, and each that an alert
+// rule or a document names, is made somewhere.
 func TestPromisedMetrics(t *testing.T) {
-	found := map[string]bool{}
+	var code strings.Builder
+	var root string
 	for _, p := range packages(t) {
+		if p.ImportPath == module+"/test/arch" {
+			root = filepath.Join(p.Dir, "..", "..")
+		}
 		for _, name := range p.GoFiles {
 			data, err := os.ReadFile(filepath.Join(p.Dir, name))
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, m := range promised {
-				if strings.Contains(string(data), `"`+m+`"`) {
-					found[m] = true
-				}
-			}
+			code.Write(data)
 		}
 	}
-	for _, m := range promised {
-		if !found[m] {
+	names := promised
+	for _, file := range []string{"deploy/prometheus/alerts.yaml", "docs/operate.md"} {
+		data, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`postern_[a-z0-9_]+[a-z0-9]`).FindAllString(string(data), -1) {
+			names = append(names, strings.TrimSuffix(name, "_bucket"))
+		}
+	}
+	if len(names) < len(promised)+5 {
+		t.Errorf("only %d metric names were found in rules and documents", len(names)-len(promised))
+	}
+	for _, m := range names {
+		if !strings.Contains(code.String(), `"`+m+`"`) {
 			t.Errorf("no package makes the metric %s", m)
 		}
 	}
