@@ -172,6 +172,7 @@ func (n *Node) serve(ctx context.Context, r *raft.Raft, t *transport, log *watch
 	stopAsking()
 	within(2*n.cfg.ElectionTimeout, func() {
 		askers.Wait()
+		n.handOver(ctx)
 		n.calls.close()
 	})
 	// Raft's main loop may be waiting for a disk: then so does this, since a
@@ -188,6 +189,16 @@ func (n *Node) serve(ctx context.Context, r *raft.Raft, t *transport, log *watch
 	n.heartbeats.wait()
 	n.cfg.Logger.Info("node stopped", "index", n.store.View().Index())
 	return err
+}
+
+// handOver gives the leadership away before this node ends, so that the others
+// need not miss it first. Failing that they will.
+func (n *Node) handOver(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.cfg.ElectionTimeout)
+	defer cancel()
+	if err := n.TransferLeader(ctx, ""); err != nil && !errors.Is(err, ErrNotLeader) {
+		n.cfg.Logger.Debug("the leadership stays without an heir", "error", err)
+	}
 }
 
 // within waits for f, but no longer than d.
