@@ -151,7 +151,10 @@ func (a *admin) Wait(req *adminv1.WaitRequest, stream grpc.ServerStreamingServer
 		// A client that went away ends ctx, which ends the wait.
 		_ = stream.Send(progress)
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) && result != nil && stream.Context().Err() == nil:
+		// The time that the caller gave is up: what was found so far is the answer.
+	case err != nil:
 		return err
 	}
 	result.Done = true
