@@ -18,6 +18,7 @@ type connected struct {
 
 	mu       sync.Mutex
 	carriers map[carrierKey]*carrier
+	byPlace  map[string]*carrier
 	dirty    map[*carrier]bool
 }
 
@@ -59,7 +60,7 @@ type proof struct {
 }
 
 func newConnected(m *metrics) *connected {
-	return &connected{metrics: m, wake: make(chan struct{}, 1), carriers: map[carrierKey]*carrier{}, dirty: map[*carrier]bool{}}
+	return &connected{metrics: m, wake: make(chan struct{}, 1), carriers: map[carrierKey]*carrier{}, byPlace: map[string]*carrier{}, dirty: map[*carrier]bool{}}
 }
 
 // touch marks a carrier for the next report. The caller holds c.mu.
@@ -91,11 +92,11 @@ func (c *connected) attach(s *subscription, hello *syncv1.Hello) (replaced *subs
 		}
 		p.version = c.metrics.version.WithLabelValues(p.id)
 		p.version.Set(float64(p.index))
-		ca.places[p.id] = p
+		ca.places[p.id], c.byPlace[p.id] = p, ca
 	}
 	for id := range before {
 		if ca.places[id] == nil {
-			c.metrics.version.DeleteLabelValues(id)
+			c.drop(ca, id)
 		}
 	}
 	replaced, ca.stream = ca.stream, s
@@ -196,23 +197,39 @@ func (p *place) shows(index uint64) {
 func (c *connected) forget(ids map[string]bool, stale func(id, instance string) bool) (streams []*subscription) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for key, ca := range c.carriers {
-		for id, p := range ca.places {
-			if ids != nil && !ids[id] || !stale(id, p.instance) {
-				continue
-			}
-			delete(ca.places, id)
-			c.metrics.version.DeleteLabelValues(id)
-			if ca.stream != nil {
-				streams = append(streams, ca.stream)
-			}
+	one := func(id string, ca *carrier) {
+		if p := ca.places[id]; p == nil || !stale(id, p.instance) {
+			return
 		}
-		if ca.stream == nil && len(ca.places) == 0 {
-			delete(c.carriers, key)
+		delete(ca.places, id)
+		c.drop(ca, id)
+		if ca.stream != nil {
+			streams = append(streams, ca.stream)
+		} else if len(ca.places) == 0 {
+			delete(c.carriers, ca.key)
 			delete(c.dirty, ca)
 		}
 	}
+	if ids == nil {
+		for id, ca := range c.byPlace {
+			one(id, ca)
+		}
+		return streams
+	}
+	for id := range ids {
+		if ca := c.byPlace[id]; ca != nil {
+			one(id, ca)
+		}
+	}
 	return streams
+}
+
+// drop removes what is known of a place outside its carrier.
+func (c *connected) drop(ca *carrier, id string) {
+	if c.byPlace[id] == ca {
+		delete(c.byPlace, id)
+		c.metrics.version.DeleteLabelValues(id)
+	}
 }
 
 // marks remembers which message of each carrier a report covers.

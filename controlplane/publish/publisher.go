@@ -126,12 +126,16 @@ func (p *Publisher) watchPlaces(ctx context.Context) {
 		if !any || p.cfg.Register == nil {
 			continue
 		}
-		stale := func(id, instance string) bool { return placeRecord(v, id).GetInstance() != instance }
+		// Asked of the newest View, not of v: an instance that was let in since then
+		// must not be taken for the one that was removed.
+		stale := func(id, instance string) bool {
+			return placeRecord(p.cfg.Store.View(), id).GetInstance() != instance
+		}
 		p.cfg.Barrier.forget(ids, stale)
 		for _, s := range p.connected.forget(ids, stale) {
 			// A DNS server goes on with the places that are left.
 			if s.feed.domain == syncv1.Domain_DOMAIN_EDGE {
-				s.end("removed by an operator", true)
+				s.stop(errRemoved)
 			}
 		}
 	}

@@ -22,6 +22,8 @@ type refused struct {
 
 func (r *refused) Error() string { return r.reason }
 
+var errRemoved = &refused{"removed by an operator", true}
+
 // kinds of the places of a domain.
 func kindIn(domain syncv1.Domain, kind string) bool {
 	if domain == syncv1.Domain_DOMAIN_EDGE {
@@ -92,6 +94,17 @@ func (p *Publisher) register(ctx context.Context, domain syncv1.Domain, h *syncv
 		return false, 0, err
 	}
 	return true, v.Index(), nil
+}
+
+// counts says whether all places of a Hello are still registered as they are.
+func (p *Publisher) counts(h *syncv1.Hello) bool {
+	v := p.cfg.Store.View()
+	for _, info := range h.GetPlaces() {
+		if p.cfg.Register != nil && placeRecord(v, info.GetId()).GetInstance() != info.GetInstance() {
+			return false
+		}
+	}
+	return true
 }
 
 func sameRegistration(rec *statev1.Place, carrier string, info *syncv1.PlaceInfo) bool {

@@ -147,6 +147,23 @@ func TestSlowEdgeGetsOneSnapshotForManyChanges(t *testing.T) {
 	}
 }
 
+// Versions that bring edges nothing are collected, but none is left out.
+func TestVersionsWithoutNewsAreCollected(t *testing.T) {
+	l := newLab(t, 1)
+	l.commit(deployed("aaaaaaaaaa", "d1", allow))
+	e := l.joined("edge-1", nil)
+	l.reached(0)
+	before, began := e.updates.Load(), time.Now()
+	var index uint64
+	for range 2000 {
+		index = l.commit([]*statev1.Record{{Key: key(statev1.Type_TYPE_TOKEN, "x/y"), Value: &statev1.Record_Token{Token: &statev1.Token{}}}})
+	}
+	l.reached(index)
+	if n, most := e.updates.Load()-before, int64(time.Since(began)/time.Millisecond)+10; n > most || e.Index() < index {
+		t.Fatalf("%d updates for 2000 versions in %v", n, time.Since(began))
+	}
+}
+
 // A resource that does not compile is named; the others go on, and so does its
 // last good form.
 func TestRejectedResourceStopsNoOther(t *testing.T) {

@@ -41,9 +41,7 @@ func (s *subscription) poke() {
 	}
 }
 
-// end has the stream end for a reason.
-func (s *subscription) end(reason string, removed bool) { s.stop(&refused{reason, removed}) }
-
+// stop has the stream end for a reason; the first one counts.
 func (s *subscription) stop(err error) {
 	s.mu.Lock()
 	if s.why == nil {
@@ -114,6 +112,10 @@ func (s *subscription) serve(ctx context.Context, hello *syncv1.Hello) error {
 		replaced.stop(status.Error(codes.Aborted, "the client opened another stream"))
 	}
 	defer p.connected.detach(s)
+	// A removal before attach found no stream to end.
+	if s.feed.domain == syncv1.Domain_DOMAIN_EDGE && !p.counts(hello) {
+		return errRemoved
+	}
 	go s.receive()
 
 	// A client that has nothing though it was registered before has lost it, and
