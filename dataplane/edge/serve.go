@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -114,6 +115,9 @@ func (q *request) admit(w http.ResponseWriter, r *http.Request) verdict {
 	if r.ContentLength != 0 {
 		r.Body = http.MaxBytesReader(w, r.Body, integration.MaxBody)
 	}
+	if q.stage.MinimumCompressionSize >= 0 {
+		decompress(w, r)
+	}
 	if len(p.required) > 0 {
 		if q.missing = p.missing(q, r); len(q.missing) > 0 {
 			return missingParameters
@@ -137,7 +141,7 @@ func (e *Edge) call(w *recorder, q *request, r *http.Request) {
 			w.Header()["X-Amzn-Trace-Id"] = []string{q.call.TraceID}
 		}
 	}
-	fault, err := q.prepared.backend.Serve(w, &q.call)
+	fault, err := q.serve(w)
 	if fault == integration.None {
 		return
 	}
@@ -154,6 +158,30 @@ func (e *Edge) call(w *recorder, q *request, r *http.Request) {
 	e.refuse(w, q, r, verdictOf(fault))
 }
 
+// serve calls the backend, and compresses its answer if the API does that.
+func (q *request) serve(w *recorder) (integration.Fault, error) {
+	minimum := q.stage.MinimumCompressionSize
+	coding := identity
+	if minimum >= 0 && q.head.Method != http.MethodHead {
+		coding = accepted(q.head.Header["Accept-Encoding"])
+	}
+	if coding == identity {
+		return q.prepared.backend.Serve(w, &q.call)
+	}
+	plain := w.ResponseWriter
+	c := &compressor{ResponseWriter: plain, encoding: coding, minimum: minimum}
+	w.ResponseWriter = c
+	defer func() { w.ResponseWriter = plain }()
+	fault, err := q.prepared.backend.Serve(w, &q.call)
+	if fault != integration.None {
+		return fault, err
+	}
+	if err := c.close(); err != nil {
+		return integration.Aborted, fmt.Errorf("compress response: %w", err)
+	}
+	return integration.None, nil
+}
+
 func verdictOf(f integration.Fault) verdict {
 	switch f {
 	case integration.Timeout:
@@ -164,6 +192,8 @@ func verdictOf(f integration.Fault) verdict {
 		return mediaType
 	case integration.RequestTooLarge:
 		return bodyTooLong
+	case integration.BadBody:
+		return bodyInvalid
 	case integration.ResponseTooLarge:
 		return responseTooLong
 	}

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -29,11 +30,17 @@ const (
 	MediaType
 	// RequestTooLarge: the request's body exceeds MaxBody.
 	RequestTooLarge
+	// BadBody: the request's body could not be read for ErrBadBody.
+	BadBody
 	// ResponseTooLarge: the response's body exceeds MaxBody.
 	ResponseTooLarge
 	// Aborted: the answer had begun, or the client is gone; nothing can be answered.
 	Aborted
 )
+
+// ErrBadBody is in the errors of a request's body that the client got wrong, such
+// as one that is not compressed as it says.
+var ErrBadBody = errors.New("request body is malformed")
 
 // Call is one request on its way to a backend.
 type Call struct {

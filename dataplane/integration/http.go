@@ -183,6 +183,8 @@ func requestBody(c *Call, whole bool) (body []byte, length int64, fault Fault, e
 	switch {
 	case errors.As(err, &tooLarge):
 		return nil, 0, RequestTooLarge, nil
+	case errors.Is(err, ErrBadBody):
+		return nil, 0, BadBody, err
 	case err != nil:
 		return nil, 0, Aborted, fmt.Errorf("read request: %w", err)
 	case int64(len(body)) <= limit:
@@ -212,6 +214,8 @@ func failure(client, call context.Context, err error) (Fault, error) {
 	switch {
 	case errors.As(err, &tooLarge):
 		return RequestTooLarge, nil
+	case errors.Is(err, ErrBadBody):
+		return BadBody, err
 	case client.Err() != nil:
 		return Aborted, err
 	case call.Err() != nil:

@@ -27,6 +27,9 @@ func (b *Backend) serveMock(w http.ResponseWriter, c *Call) (Fault, error) {
 		text = t.text
 	default:
 		body, err := io.ReadAll(io.LimitReader(c.Request.Body, maxMockBody))
+		if errors.Is(err, ErrBadBody) {
+			return BadBody, err
+		}
 		if err != nil {
 			return Aborted, fmt.Errorf("read request: %w", err)
 		}
