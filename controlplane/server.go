@@ -262,7 +262,7 @@ func (s *Server) fronts() error {
 		grpc.MaxSendMsgSize(maxMessage),
 		// Thousands of streams share a node: gRPC's 32 KB a connection and
 		// direction would be most of its memory.
-		grpc.WriteBufferSize(8<<10), grpc.ReadBufferSize(8<<10), grpc.SharedWriteBuffer(true),
+		grpc.WriteBufferSize(8<<10), grpc.ReadBufferSize(8<<10),
 	)
 	s.grpc = grpc.NewServer(options...)
 	// In the clear: operators' and clients' calls only, on loopback.

@@ -57,7 +57,9 @@ func liveRandomly(t *testing.T, seed uint64) {
 		for place, at := range places {
 			version := resolver
 			if n := 0; len(place) == 3 {
-				fmt.Sscanf(place, "ns%d", &n)
+				if _, err := fmt.Sscanf(place, "ns%d", &n); err != nil {
+					t.Fatalf("place %q: %v", place, err)
+				}
 				version = authorities[n-1]
 				serial := l.ask(at, apiZone, dns.TypeSOA).Answer[0].(*dns.SOA).Serial
 				if serial < serials[place] {

@@ -186,7 +186,7 @@ func TestForward(t *testing.T) {
 		m := new(dns.Msg).SetReply(q)
 		rr, _ := dns.NewRR(q.Question[0].Name + " 30 IN A 192.0.2.1")
 		m.Answer = []dns.RR{rr}
-		w.WriteMsg(m)
+		_ = w.WriteMsg(m) // the test notices an answer that is missing
 	})}
 	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -194,7 +194,7 @@ func TestForward(t *testing.T) {
 	}
 	upstream.PacketConn = packets
 	s := serving(t, func(c *Config) { c.Forward = packets.LocalAddr().String() })
-	go upstream.ActivateAndServe()
+	go func() { _ = upstream.ActivateAndServe() }()
 	defer upstream.Shutdown()
 	_, public := s.Addresses()
 	for _, network := range []string{"udp", "tcp"} {

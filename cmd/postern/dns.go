@@ -50,7 +50,7 @@ func (c *dnsServeCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer func() { _ = unlock() }()
 	registry := newRegistry()
 	cfg := dnsprop.Config{ID: c.ID, Resolver: c.DNS, Forward: c.Forward, Logger: g.logger(), Registerer: registry}
 	for i := range cfg.Authorities {

@@ -55,7 +55,7 @@ func (c *edgeCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer func() { _ = unlock() }()
 	registry := newRegistry()
 	peers := rpc.NewPeers(credentials.NewTLS(identity.ClientTLS([]pki.Role{pki.RoleServer}, "h2")))
 	defer peers.Close()

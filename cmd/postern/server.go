@@ -71,7 +71,7 @@ func (c *serverCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer func() { _ = unlock() }()
 	listen := func(flag, address string) (net.Listener, error) {
 		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 		if err != nil {

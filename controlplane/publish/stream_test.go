@@ -455,7 +455,7 @@ func TestManualAcknowledgement(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run(ctx) }()
-	defer func() { cancel(); <-ended }()
+	defer func() { cancel(); _ = <-ended }()
 	<-installed
 	index := l.commit(deployed("aaaaaaaaaa", "d2", allow))
 	for <-installed < index {
