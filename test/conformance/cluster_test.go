@@ -5,27 +5,39 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/posternhq/postern/internal/dev"
 	adminv1 "github.com/posternhq/postern/proto/postern/admin/v1"
 )
 
-// endpoints may be named before they exist here: the CLI's own examples do it.
-var lab struct {
-	once  sync.Once
-	stop  func() error
-	addr  dev.Addresses
-	err   error
-	count int
-	mu    sync.Mutex
+// lab is a cluster that tests share; the first that needs it starts it.
+type lab struct {
+	settings *adminv1.Settings
+	once     sync.Once
+	addr     dev.Addresses
+	stop     func() error
+	err      error
 }
+
+var (
+	strict = &lab{}
+	// permissive lets endpoints be named before they exist here, as the literal
+	// ids of the seed document are.
+	permissive = &lab{settings: &adminv1.Settings{UnknownEndpoints: aws.String("allow")}}
+)
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if lab.stop != nil {
-		if err := lab.stop(); err != nil {
+	for _, l := range []*lab{strict, permissive} {
+		if l.stop == nil {
+			continue
+		}
+		if err := l.stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "the cluster ended badly:", err)
 			code = max(code, 1)
 		}
@@ -33,14 +45,19 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// cluster is the cluster that all tests share; the first one starts it.
+// cluster is the cluster that most tests share.
 func cluster(t testing.TB) dev.Addresses {
 	t.Helper()
-	lab.once.Do(func() { lab.addr, lab.stop, lab.err = start(nil) })
-	if lab.err != nil {
-		t.Fatal(lab.err)
+	return strict.addresses(t)
+}
+
+func (l *lab) addresses(t testing.TB) dev.Addresses {
+	t.Helper()
+	l.once.Do(func() { l.addr, l.stop, l.err = start(l.settings) })
+	if l.err != nil {
+		t.Fatal(l.err)
 	}
-	return lab.addr
+	return l.addr
 }
 
 // start runs a cluster of one node and one edge until stop.
@@ -67,10 +84,9 @@ func start(settings *adminv1.Settings) (dev.Addresses, func() error, error) {
 	}
 }
 
+var accountCount atomic.Int64
+
 // account returns the id of an account that no other test uses.
 func account() string {
-	lab.mu.Lock()
-	defer lab.mu.Unlock()
-	lab.count++
-	return fmt.Sprintf("3000%08d", lab.count)
+	return fmt.Sprintf("3000%08d", accountCount.Add(1))
 }
