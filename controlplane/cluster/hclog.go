@@ -35,9 +35,13 @@ func lower(level hclog.Level) slog.Level {
 	}
 }
 
-// expected are raft's warnings about what tellFollowers provokes: a follower
-// that is told of a commit before it has the entry.
-const expected = "failed to get previous log"
+// expected are raft's complaints of what is nobody's fault: a follower that
+// tellFollowers told of a commit before it has the entry, a leader that learns
+// from a peer that it has a successor.
+var expected = map[string]bool{
+	"failed to get previous log":                true,
+	"peer has newer term, stopping replication": true,
+}
 
 // ownDoing recognises errors that this node has brought about by closing its
 // connections, when it stops or its disk hangs; it says so itself.
@@ -47,7 +51,7 @@ func ownDoing(arg any) bool {
 }
 
 func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
-	if msg == expected || slices.ContainsFunc(args, ownDoing) {
+	if expected[msg] || slices.ContainsFunc(args, ownDoing) {
 		level = hclog.Info
 	}
 	ctx := context.Background()
