@@ -53,10 +53,12 @@ func onlyFrom(key string, values ...string) string {
 	return policy(map[string]any{"StringNotEquals": map[string]any{key: values}})
 }
 
-func allowAll() string                    { return policy(nil) }
-func onlyVPC(vpcs ...string) string       { return onlyFrom("aws:SourceVpc", vpcs...) }
-func onlyEndpoints(ids ...string) string  { return onlyFrom("aws:SourceVpce", ids...) }
-func onlyAddresses(cidr ...string) string { return policy(map[string]any{"NotIpAddress": map[string]any{"aws:VpcSourceIp": cidr}}) }
+func allowAll() string                   { return policy(nil) }
+func onlyVPC(vpcs ...string) string      { return onlyFrom("aws:SourceVpc", vpcs...) }
+func onlyEndpoints(ids ...string) string { return onlyFrom("aws:SourceVpce", ids...) }
+func onlyAddresses(cidr ...string) string {
+	return policy(map[string]any{"NotIpAddress": map[string]any{"aws:VpcSourceIp": cidr}})
+}
 
 // createAPI makes an API without methods.
 func (w *world) createAPI(kind types.EndpointType, policy string, endpoints ...string) restAPI {

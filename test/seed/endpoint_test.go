@@ -122,7 +122,7 @@ func TestS34_ChooseSubnets(t *testing.T) {
 	}
 	west.endpointIn(west.vpc(with...))
 	_, err := west.ec2.CreateVpcEndpoint(w.ctx, west.endpointInput(west.vpc(without...)))
-	west.refused("subnet in a zone without the service", err, "InvalidParameter", "us-west-1"+without[0])
+	west.refused("subnet in a zone without the service", err, "InvalidParameter", "does not support the availability zone of the subnet")
 }
 
 func TestS35_PrivateDNSByDefault(t *testing.T) {

@@ -1,10 +1,8 @@
 package seed_test
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -337,21 +335,4 @@ func TestS09_NoListenerServesTheInternet(t *testing.T) {
 	}
 	// And what answers at the public address says no by the book.
 	w.forbidden("public listener", w.do(request{from: internet, url: "https://127.0.0.1/test", header: map[string]string{"Host": a.host()}, sni: a.host()}))
-}
-
-// rawCall sends bytes as they are and returns what comes back first.
-func (w *world) rawCall(from, address string, bytes []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(w.ctx, answerTime)
-	defer cancel()
-	conn, err := w.dial(ctx, from, address)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
-	if _, err := conn.Write(bytes); err != nil {
-		return nil, err
-	}
-	return io.ReadAll(io.LimitReader(conn, 4096))
 }
