@@ -42,6 +42,9 @@ func TestMain(m *testing.M) {
 			code = max(code, 1)
 		}
 	}
+	if testing.Verbose() && scoreTable != "" {
+		fmt.Print("\n", scoreTable)
+	}
 	os.Exit(code)
 }
 

@@ -63,8 +63,11 @@ func TestRecorded(t *testing.T) {
 			}
 		})
 	}
-	t.Log("\n" + table(scores))
+	scoreTable = table(scores)
 }
+
+// scoreTable is what TestRecorded found; TestMain prints it last.
+var scoreTable string
 
 // replaySequence replays one sequence and counts what matches.
 func replaySequence(t *testing.T, id string, s sequence, supplied map[string][]call) score {
