@@ -2,7 +2,6 @@ package publish
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -20,7 +19,7 @@ import (
 
 // ErrNotLeader is returned by a barrier on a node that does not lead, or stopped
 // leading meanwhile: the question has to be asked elsewhere.
-var ErrNotLeader = errors.New("this node does not lead")
+var ErrNotLeader = status.Error(codes.Unavailable, "this node does not lead")
 
 const (
 	// unreachableAfter is the silence after which a place is called unreachable.
@@ -198,7 +197,7 @@ func (b *Barrier) take(ctx context.Context, election uint64, node string, report
 func (b *Barrier) ReportPlaces(stream clusterv1.Peer_ReportPlacesServer) error {
 	election := b.leadership()
 	if election == 0 {
-		return status.Error(codes.FailedPrecondition, ErrNotLeader.Error())
+		return ErrNotLeader
 	}
 	var node string
 	defer func() {
@@ -214,7 +213,7 @@ func (b *Barrier) ReportPlaces(stream clusterv1.Peer_ReportPlacesServer) error {
 		node = req.GetNode()
 		index, err := b.take(stream.Context(), election, node, req.GetReports())
 		if err != nil {
-			return status.Error(codes.FailedPrecondition, err.Error())
+			return status.Errorf(codes.Unavailable, "take a report: %v", err)
 		}
 		if err := stream.Send(&clusterv1.ReportPlacesResponse{Index: index}); err != nil {
 			return err
