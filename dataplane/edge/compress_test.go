@@ -60,7 +60,7 @@ func TestCompression(t *testing.T) {
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			t.Log(err)
+			return // of a request that was broken off, maybe after the next has begun
 		}
 		got, header = string(body), r.Header
 		switch r.URL.Path {

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -33,6 +35,17 @@ type prepared struct {
 	required []parameter
 	// checkBody: a validator wants the body checked against a model.
 	checkBody bool
+
+	told atomic.Int64 // when it was last said what is wrong, Unix nanoseconds
+}
+
+// tellTime is how often it is said, at most, what is wrong with a method.
+const tellTime = time.Minute
+
+// tell reports whether it is time to say what is wrong.
+func (p *prepared) tell(now time.Time) bool {
+	last := p.told.Load()
+	return now.UnixNano()-last >= int64(tellTime) && p.told.CompareAndSwap(last, now.UnixNano())
 }
 
 type parameter struct {

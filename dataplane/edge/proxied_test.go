@@ -3,9 +3,11 @@ package edge
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -105,6 +107,41 @@ func TestChunkedBodyOverTheLimit(t *testing.T) {
 			t.Errorf("%d bytes: got %d %s", size, res.StatusCode, text)
 		}
 	}
+}
+
+// Why a method can't be carried out is in the log at its usual level, but calls
+// can't flood it.
+func TestReasonIsLoggedOnce(t *testing.T) {
+	w := newWorld()
+	w.route(0, "GET", "/pets").Method.MethodIntegration.RequestTemplates = nullable(`{"statusCode": $input.params('s')}`)
+	var log lockedBuffer
+	r := start(t, w, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	for range 3 {
+		if res := r.must(privateCall()); res.status != 500 {
+			t.Errorf("got %d", res.status)
+		}
+	}
+	if n := strings.Count(log.String(), "mapping language"); n != 1 {
+		t.Errorf("the reason is logged %d times:\n%s", n, log.String())
+	}
+}
+
+// lockedBuffer is a log that can be read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // BenchmarkProxied measures HTTP_PROXY beside a direct call of the backend.

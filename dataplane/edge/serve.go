@@ -266,11 +266,11 @@ func quote(s string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// logRefusal writes what an operator needs to explain a refusal. Failures of an
-// integration are for the person who configured it, so they are a level higher.
+// logRefusal writes what an operator needs to explain a refusal. What only a
+// change of the configuration can mend is a level higher, but not each time.
 func (e *Edge) logRefusal(ctx context.Context, q *request, r *http.Request, v verdict, decision string) {
 	level := slog.LevelDebug
-	if v == misconfigured || v == authorizerBroken {
+	if (v == misconfigured || v == authorizerBroken) && q.prepared != nil && q.prepared.tell(q.time) {
 		level = slog.LevelInfo
 	}
 	if !e.log.Enabled(ctx, level) {
