@@ -68,7 +68,7 @@ func (n *Node) askPeers(ctx context.Context) error {
 	for i, s := range n.cfg.Bootstrap {
 		if s.ID != n.cfg.ID {
 			group.Go(func() {
-				if err := n.introduceTo(ctx, s.Address); status.Code(err) == codes.FailedPrecondition {
+				if err := n.introduceTo(ctx, s.ID, s.Address); status.Code(err) == codes.FailedPrecondition {
 					refusals[i] = fmt.Errorf("%w: node %s: %w", ErrForgotten, s.ID, err)
 				}
 			})
@@ -83,8 +83,9 @@ func (n *Node) askPeers(ctx context.Context) error {
 	return nil
 }
 
-// introduceTo exchanges instances with one peer.
-func (n *Node) introduceTo(ctx context.Context, address string) error {
+// introduceTo exchanges instances and addresses with a peer, if it is who is
+// expected at the address.
+func (n *Node) introduceTo(ctx context.Context, id, address string) error {
 	if n.cfg.PeerConn == nil {
 		return nil
 	}
@@ -94,12 +95,23 @@ func (n *Node) introduceTo(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	resp, err := clusterv1.NewPeerClient(conn).Introduce(ctx, &clusterv1.IntroduceRequest{Id: n.cfg.ID, Instance: n.identity.instance()})
+	resp, err := clusterv1.NewPeerClient(conn).Introduce(ctx, &clusterv1.IntroduceRequest{
+		Id: n.cfg.ID, Instance: n.identity.instance(), Address: n.cfg.Address,
+	})
 	if err != nil {
 		return err
 	}
-	_, err = n.meet(resp.GetId(), resp.GetInstance())
-	return err
+	if resp.GetId() != id {
+		return fmt.Errorf("node %s is at %s, not %s", resp.GetId(), address, id)
+	}
+	known, err := n.meet(id, resp.GetInstance())
+	if err != nil {
+		return err
+	}
+	if known == resp.GetInstance() && resp.GetAddress() != "" {
+		n.addresses.set(id, resp.GetAddress())
+	}
+	return nil
 }
 
 // meet notes which instance holds an id. It answers another one that the id is
@@ -112,35 +124,87 @@ func (n *Node) meet(id, instance string) (known string, err error) {
 	return n.identity.meet(id, instance, !member)
 }
 
-// introduce makes this node's instance known to all members: the more of them
-// know it, the surer it will be recognised after it has lost its disk.
+// introduce makes this node's instance and address known to all members: the
+// more of them know the instance, the surer it will be recognised after it has
+// lost its disk, and whoever knows the address finds a node that has moved. The
+// leader writes moves into the membership.
 func (n *Node) introduce(ctx context.Context, r *raft.Raft) {
-	tick := time.NewTicker(introduceEvery)
-	defer tick.Stop()
-	met := make(map[raft.Server]bool)
-	for {
-		for _, s := range r.GetConfiguration().Configuration().Servers {
-			if s.ID == raft.ServerID(n.cfg.ID) || met[s] {
+	var mu sync.Mutex
+	met := make(map[raft.ServerID]bool)
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, introduceEvery) {
+		servers := r.GetConfiguration().Configuration().Servers
+		var group sync.WaitGroup
+		for _, s := range servers {
+			mu.Lock()
+			skip := met[s.ID] || s.ID == raft.ServerID(n.cfg.ID)
+			mu.Unlock()
+			if skip {
 				continue
 			}
-			err := n.introduceTo(ctx, string(s.Address))
-			if status.Code(err) == codes.FailedPrecondition {
-				// This node has its data: it is the peer's note that is out of date.
-				n.cfg.Logger.Warn("a peer knows this node by another folder", "peer", s.ID, "error", err)
-				err = nil
-			}
-			met[s] = err == nil
+			group.Go(func() {
+				if n.introduceAnywhere(ctx, s) {
+					mu.Lock()
+					defer mu.Unlock()
+					met[s.ID] = true
+				}
+			})
 		}
+		group.Wait()
+		n.recordMoves(ctx, r, servers)
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(pause):
+		}
+	}
+}
+
+// introduceAnywhere tries the addresses at which a peer may be: those that the
+// membership and this start's list of founders name.
+func (n *Node) introduceAnywhere(ctx context.Context, s raft.Server) bool {
+	try := []string{n.addressOf(s)}
+	for _, f := range n.cfg.Bootstrap {
+		if f.ID == string(s.ID) && f.Address != try[0] {
+			try = append(try, f.Address)
+		}
+	}
+	for _, address := range try {
+		err := n.introduceTo(ctx, string(s.ID), address)
+		if status.Code(err) == codes.FailedPrecondition {
+			// This node has its data: it is the peer's note that is out of date.
+			n.cfg.Logger.Warn("a peer knows this node by another folder", "peer", s.ID, "error", err)
+			err = nil
+		}
+		if err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// recordMoves changes the membership to the addresses that members have told,
+// if this node leads.
+func (n *Node) recordMoves(ctx context.Context, r *raft.Raft, servers []raft.Server) {
+	if !n.IsLeader() {
+		return
+	}
+	for _, s := range servers {
+		address := n.addressOf(s)
+		if string(s.ID) == n.cfg.ID {
+			address = n.cfg.Address
+		}
+		if address == string(s.Address) {
+			continue
+		}
+		if err := n.setMember(ctx, r, s.ID, address, s.Suffrage != raft.Voter); err != nil {
+			n.cfg.Logger.Info("a member's new address is not recorded yet", "peer", s.ID, "address", address, "error", err)
 		}
 	}
 }
 
 // committedMembers is told each committed membership, in the log's order.
 func (n *Node) committedMembers(_ uint64, c raft.Configuration) {
+	n.addresses.follow(c)
 	if err := n.identity.forget(func(id string) bool { return inConfiguration(c, id) }); err != nil {
 		n.cfg.Logger.Warn("the node's identity can't be written", "error", err)
 	}

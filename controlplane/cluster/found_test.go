@@ -162,3 +162,55 @@ func TestFollowerRefusesPeerCalls(t *testing.T) {
 		}
 	}
 }
+
+// A cluster that is started again on other ports finds itself, and remembers.
+func TestMovedNodes(t *testing.T) {
+	l := newLab(t, nil)
+	all := []string{"n1", "n2", "n3"}
+	l.start(all...)
+	l.ready()
+	l.write("a", "1")
+	stopAll := func() {
+		for _, id := range all {
+			l.stop(id)
+		}
+	}
+	stopAll()
+	for _, id := range all {
+		l.move(id)
+	}
+	l.start(all...)
+	l.ready()
+	recorded := func() bool {
+		for _, n := range l.nodes {
+			peers, err := n.Peers(ctx(t))
+			if err != nil || len(peers) != 3 {
+				return false
+			}
+			for _, p := range peers {
+				if p.Address != l.raft[p.ID] {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	eventually(t, "everybody knows the new addresses", recorded)
+	// Without the list, what the membership has recorded must do.
+	eventually(t, "the new addresses are committed", func() bool {
+		r := l.nodes[l.leader()]
+		return r.MembershipAddresses()["n1"] == l.raft["n1"] && r.MembershipAddresses()["n2"] == l.raft["n2"] && r.MembershipAddresses()["n3"] == l.raft["n3"]
+	})
+	l.write("b", "2")
+	stopAll()
+	for _, id := range all {
+		l.add(id)
+	}
+	l.ready()
+	for id, n := range l.nodes {
+		v, err := n.ReadView(ctx(t))
+		if err != nil || value(v, "a") != "1" || value(v, "b") != "2" {
+			t.Errorf("node %s: %v", id, err)
+		}
+	}
+}

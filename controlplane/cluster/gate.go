@@ -2,7 +2,10 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"maps"
+	"math"
 	"net"
 	"slices"
 	"sync"
@@ -16,8 +19,14 @@ var errGateShut = errors.New("the transport is cut off while the disk does not a
 // gate is a raft.StreamLayer that can be shut: then every connection is closed
 // and none is made or accepted. Heartbeats leave from other goroutines than the
 // one that waits for the disk, so silence can only be made from outside raft.
+//
+// Each connection begins with the id of the node that it is meant for, and a
+// node that has another id closes it: raft itself does not check whom it
+// reached. An address that passed from one member to another would have a
+// leader take one disk for two.
 type gate struct {
 	inner   raft.StreamLayer
+	self    string
 	address net.Addr
 
 	// accepted are the connections whose handlers have not closed them.
@@ -28,8 +37,8 @@ type gate struct {
 	conns map[*gatedConn]struct{}
 }
 
-func newGate(inner raft.StreamLayer, advertised string) *gate {
-	return &gate{inner: inner, address: address(advertised), conns: make(map[*gatedConn]struct{})}
+func newGate(inner raft.StreamLayer, self, advertised string) *gate {
+	return &gate{inner: inner, self: self, address: address(advertised), conns: make(map[*gatedConn]struct{})}
 }
 
 // address is what the others call this node, whatever it listens on.
@@ -51,14 +60,20 @@ func (g *gate) Accept() (net.Conn, error) {
 	}
 }
 
-// Dial is part of raft.StreamLayer.
+// Dial is part of raft.StreamLayer. The address may say whom it is meant for.
 func (g *gate) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	if g.isShut() {
 		return nil, errGateShut
 	}
-	c, err := g.inner.Dial(to, timeout)
+	id, address := splitMeant(to)
+	c, err := g.inner.Dial(address, timeout)
 	if err != nil {
 		return nil, err
+	}
+	if id != "" {
+		if err := writePreamble(c, id, timeout); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
 	}
 	return g.admit(c, false)
 }
@@ -121,6 +136,19 @@ type gatedConn struct {
 	net.Conn
 	gate     *gate
 	accepted bool
+	greeted  bool // only used by Read, which one goroutine calls
+}
+
+// Read reads the preamble first. Accept can't: it would wait for one peer while
+// others come.
+func (c *gatedConn) Read(b []byte) (int, error) {
+	if c.accepted && !c.greeted {
+		if err := readPreamble(c.Conn, c.gate.self); err != nil {
+			return 0, err
+		}
+		c.greeted = true
+	}
+	return c.Conn.Read(b)
 }
 
 // Close is called by the connection's user, who is done with it.
@@ -133,4 +161,39 @@ func (c *gatedConn) Close() error {
 		defer c.gate.accepted.Done()
 	}
 	return c.Conn.Close()
+}
+
+const preambleVersion = 1
+
+// writePreamble writes the version, the length of the id, and the id.
+func writePreamble(c net.Conn, id string, timeout time.Duration) error {
+	if len(id) > math.MaxUint8 {
+		return fmt.Errorf("id %q is too long", id)
+	}
+	if err := c.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+		return err
+	}
+	if _, err := c.Write(append([]byte{preambleVersion, byte(len(id))}, id...)); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(time.Time{})
+}
+
+// readPreamble checks that the connection is meant for this node.
+func readPreamble(c io.Reader, self string) error {
+	var head [2]byte
+	if _, err := io.ReadFull(c, head[:]); err != nil {
+		return err // io.EOF of one who only tried the address
+	}
+	if head[0] != preambleVersion {
+		return fmt.Errorf("a connection of unknown version %d", head[0])
+	}
+	id := make([]byte, head[1])
+	if _, err := io.ReadFull(c, id); err != nil {
+		return fmt.Errorf("read whom a connection is meant for: %w", err)
+	}
+	if string(id) != self {
+		return fmt.Errorf("a connection meant for node %q has reached node %q", id, self)
+	}
+	return nil
 }

@@ -212,6 +212,13 @@ func (l *lab) launch(id string, ln net.Listener, bootstrap []cluster.Server) *la
 	return n
 }
 
+// move makes a stopped node start at another address.
+func (l *lab) move(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.raft, id)
+}
+
 func (l *lab) folder(id string) string { return filepath.Join(l.dir, id) }
 
 func (l *lab) stop(id string) {

@@ -35,7 +35,7 @@ func (n *Node) Peers(context.Context) ([]Peer, error) {
 	leader, _ := n.Leader()
 	var peers []Peer
 	for _, s := range r.GetConfiguration().Configuration().Servers {
-		p := Peer{ID: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter, Leader: string(s.ID) == leader}
+		p := Peer{ID: string(s.ID), Address: n.addressOf(s), Voter: s.Suffrage == raft.Voter, Leader: string(s.ID) == leader}
 		var heard time.Time
 		switch {
 		case p.ID == n.cfg.ID:
@@ -71,12 +71,17 @@ func (n *Node) AddPeer(ctx context.Context, id, address string, nonvoter bool) e
 	}
 	// It served its purpose.
 	_ = c.Close()
+	n.addresses.set(id, address)
+	return n.setMember(ctx, r, raft.ServerID(id), address, nonvoter)
+}
+
+func (n *Node) setMember(ctx context.Context, r *raft.Raft, id raft.ServerID, address string, nonvoter bool) error {
 	change := r.AddVoter
 	if nonvoter {
 		change = r.AddNonvoter
 	}
 	return n.changeMembers(ctx, func(timeout time.Duration) raft.Future {
-		return change(raft.ServerID(id), raft.ServerAddress(address), 0, timeout)
+		return change(id, raft.ServerAddress(address), 0, timeout)
 	})
 }
 

@@ -28,6 +28,7 @@ type Node struct {
 	reads      *rounds
 	heartbeats *sender
 	calls      calls
+	addresses  addresses
 	committed  chan struct{} // capacity 1: an entry was, and none follows yet
 
 	raft        atomic.Pointer[raft.Raft] // nil before Run
@@ -63,7 +64,7 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg:        cfg,
 		store:      state.New(),
-		gate:       newGate(cfg.Stream, cfg.Address),
+		gate:       newGate(cfg.Stream, cfg.ID, cfg.Address),
 		identity:   id,
 		proposals:  newQueue(),
 		reads:      newRounds(),
@@ -110,8 +111,9 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 
 	t := newTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:  n.gate,
-		MaxPool: 3,
+		Stream:                n.gate,
+		ServerAddressProvider: addressProvider{n},
+		MaxPool:               3,
 		// A peer that takes connections but never answers (paused, or behind a
 		// network that swallows packets) is given up after this and dialled anew.
 		Timeout: max(time.Second, 4*n.cfg.HeartbeatTimeout),

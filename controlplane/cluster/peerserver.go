@@ -55,7 +55,10 @@ func (s *PeerServer) Introduce(_ context.Context, req *clusterv1.IntroduceReques
 	if err := s.meet(req.GetId(), req.GetInstance()); err != nil {
 		return nil, err
 	}
-	return &clusterv1.IntroduceResponse{Id: s.node.cfg.ID, Instance: s.node.identity.instance()}, nil
+	if req.GetAddress() != "" {
+		s.node.addresses.set(req.GetId(), req.GetAddress())
+	}
+	return &clusterv1.IntroduceResponse{Id: s.node.cfg.ID, Instance: s.node.identity.instance(), Address: s.node.cfg.Address}, nil
 }
 
 func (s *PeerServer) meet(id, instance string) error {

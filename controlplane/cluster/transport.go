@@ -46,6 +46,12 @@ func newTransport(inner *raft.NetworkTransport, replicating func(uint64, raft.Se
 	}
 }
 
+// EncodePeer is what the others are told as a node's address: without the id
+// that the address provider adds for dialling.
+func (t *transport) EncodePeer(_ raft.ServerID, address raft.ServerAddress) []byte {
+	return []byte(address)
+}
+
 // AppendEntries carries heartbeats and entries.
 func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	heartbeat := req.PrevLogEntry == 0 && req.LeaderCommitIndex == 0 && len(req.Entries) == 0

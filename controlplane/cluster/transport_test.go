@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -60,7 +61,7 @@ func TestGate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := newGate(tcp{ln}, "n1:4781")
+	g := newGate(tcp{ln}, "n1", "n1:4781")
 	defer func() { _ = g.Close() }()
 	if g.Addr().String() != "n1:4781" {
 		t.Errorf("address %s", g.Addr())
@@ -187,4 +188,55 @@ func (s switched) Dial(to raft.ServerAddress, timeout time.Duration) (net.Conn, 
 		return nil, s.down
 	}
 	return s.tcp.Dial(to, timeout)
+}
+
+// A connection that reaches another node than it is meant for carries nothing.
+func TestPreamble(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGate(tcp{ln}, "n1", "n1:4781")
+	defer func() { _ = g.Close() }()
+	for _, test := range []struct {
+		to   string
+		want error
+		ok   bool
+	}{
+		{to: "n1@", ok: true},
+		{to: "n2@"},
+		{to: "n1x@"},
+		{to: strings.Repeat("n", 300) + "@"},
+		{to: "", want: io.EOF}, // tries the address and leaves
+	} {
+		c, err := g.Dial(raft.ServerAddress(test.to+ln.Addr().String()), time.Second)
+		if err != nil {
+			if test.ok {
+				t.Errorf("to %q: %v", test.to, err)
+			}
+			// The acceptor has the connection all the same.
+			c = nil
+		}
+		in, err := g.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c != nil {
+			if test.want == nil {
+				_, _ = c.Write([]byte("x"))
+			}
+			_ = c.Close()
+		}
+		b := make([]byte, 1)
+		n, err := in.Read(b)
+		if (err == nil) != test.ok || test.want != nil && !errors.Is(err, test.want) {
+			t.Errorf("to %q: read %d bytes, %v", test.to, n, err)
+		}
+		_ = in.Close()
+	}
+	for _, other := range []string{"\x02\x02n1", "\x01", "\x01\x05n1"} {
+		if err := readPreamble(strings.NewReader(other), "n1"); err == nil {
+			t.Errorf("preamble %q is accepted", other)
+		}
+	}
 }
