@@ -132,7 +132,7 @@ func (b *Backend) prepare(p *Pool, stage *edgev1.Stage, rt *edgev1.Route, in *ap
 	if b.kind == "HTTP_PROXY" {
 		return nil
 	}
-	if b.responses, err = prepareResponses(in, variables, b.binary); err != nil {
+	if b.responses, err = prepareResponses(in, variables, b.binary, &p.patterns); err != nil {
 		return err
 	}
 	return nil

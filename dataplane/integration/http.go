@@ -70,7 +70,7 @@ func (b *Backend) outgoing(ctx context.Context, c *Call) (*http.Request, Fault, 
 		case t != nil && t.dynamic:
 			return nil, Misconfigured, errTemplate
 		case t != nil && !t.null:
-			body, length = []byte(t.text), int64(len(t.text))
+			body, length = t.body, int64(len(t.body))
 			header.Set("Content-Type", mediaType(in.Header.Get("Content-Type")))
 		case in.Header.Get("Content-Type") != "" && in.Method != http.MethodGet && in.Method != http.MethodHead && in.Method != http.MethodOptions:
 			header.Set("Content-Type", in.Header.Get("Content-Type"))

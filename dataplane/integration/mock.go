@@ -19,12 +19,12 @@ func (b *Backend) serveMock(w http.ResponseWriter, c *Call) (Fault, error) {
 	if !ok {
 		return MediaType, nil
 	}
-	var text string
+	var status int
 	switch {
 	case t != nil && t.dynamic:
 		return Misconfigured, errTemplate
 	case t != nil && !t.null:
-		text = t.text
+		status, ok = t.status, t.hasStatus
 	default:
 		body, err := io.ReadAll(io.LimitReader(c.Request.Body, maxMockBody))
 		if errors.Is(err, ErrBadBody) {
@@ -33,9 +33,8 @@ func (b *Backend) serveMock(w http.ResponseWriter, c *Call) (Fault, error) {
 		if err != nil {
 			return Aborted, fmt.Errorf("read request: %w", err)
 		}
-		text = string(body)
+		status, ok = mockStatus(string(body))
 	}
-	status, ok := mockStatus(text)
 	if !ok {
 		return Misconfigured, errNoStatus
 	}

@@ -28,6 +28,7 @@ type Config struct {
 // Pool keeps the connections to all backends.
 type Pool struct {
 	cfg      Config
+	patterns patternCache
 	strict   *http.Transport
 	insecure *http.Transport // tlsConfig.insecureSkipVerification
 }

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"sync"
 
 	apigatewayv1 "github.com/posternhq/postern/proto/postern/apigateway/v1"
 )
@@ -24,7 +25,7 @@ type response struct {
 
 // prepareResponses reads the integration responses, those with a pattern first,
 // each group by status code: AWS does not say which of two that match wins.
-func prepareResponses(in *apigatewayv1.Integration, variables map[string]string, binary binaryTypes) ([]response, error) {
+func prepareResponses(in *apigatewayv1.Integration, variables map[string]string, binary binaryTypes, patterns *patternCache) ([]response, error) {
 	list := make([]response, 0, len(in.GetIntegrationResponses()))
 	for _, code := range slices.Sorted(maps.Keys(in.GetIntegrationResponses())) {
 		ir := in.GetIntegrationResponses()[code]
@@ -35,8 +36,7 @@ func prepareResponses(in *apigatewayv1.Integration, variables map[string]string,
 		r := response{status: status, templates: prepareResponseTemplates(ir.GetResponseTemplates()),
 			binary: binary, handling: ir.GetContentHandling()}
 		if p := ir.GetSelectionPattern(); p != "" {
-			// The whole status must match, as with Java's matches.
-			if r.pattern, err = regexp.Compile(`\A(?:` + p + `)\z`); err != nil {
+			if r.pattern, err = patterns.compile(p); err != nil {
 				return nil, fmt.Errorf("integration response %s: selection pattern: %w", code, err)
 			}
 		}
@@ -50,6 +50,35 @@ func prepareResponses(in *apigatewayv1.Integration, variables map[string]string,
 		return cmp.Compare(boolRank(a.pattern == nil), boolRank(b.pattern == nil))
 	})
 	return list, nil
+}
+
+// patternCache shares compiled patterns: a table has thousands of methods, most
+// with the same few, and a compiled one takes kilobytes.
+type patternCache struct {
+	mu       sync.Mutex
+	compiled map[string]*regexp.Regexp
+}
+
+// maxPatterns bounds what is kept of patterns that nobody may use any more.
+const maxPatterns = 1024
+
+// compile compiles a selection pattern. The whole status must match, as with
+// Java's matches.
+func (c *patternCache) compile(p string) (*regexp.Regexp, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if re := c.compiled[p]; re != nil {
+		return re, nil
+	}
+	re, err := regexp.Compile(`\A(?:` + p + `)\z`)
+	if err != nil {
+		return nil, err
+	}
+	if c.compiled == nil || len(c.compiled) >= maxPatterns {
+		c.compiled = make(map[string]*regexp.Regexp)
+	}
+	c.compiled[p] = re
+	return re, nil
 }
 
 func boolRank(b bool) int {

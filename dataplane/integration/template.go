@@ -15,33 +15,41 @@ import (
 // template is a mapping template: literal text, or null, which transforms
 // nothing, or one that needs the template language.
 type template struct {
-	text    string
 	null    bool
 	dynamic bool
+	body    []byte // the text, never changed
 
-	// As an answer: the text, and the values of its headers. The type is that of
-	// the template's key; JSON if the key is none, such as $default.
-	body        []byte
+	// As an answer: the values of its headers. The type is that of the template's
+	// key; JSON if the key is none, such as $default.
 	contentType []string
 	length      []string
+
+	// As the request of a MOCK: the status that it names.
+	status    int
+	hasStatus bool
 }
 
 var typeJSON = []string{"application/json"}
 
 func prepareTemplates(m *awsv1.NullableStringMap) map[string]*template {
+	if len(m.GetEntries()) == 0 {
+		return nil
+	}
 	list := make(map[string]*template, len(m.GetEntries()))
 	for key, v := range m.GetEntries() {
 		t := &template{contentType: typeJSON}
-		if _, _, err := mime.ParseMediaType(key); err == nil && strings.Contains(key, "/") {
-			t.contentType = []string{key}
+		if key != typeJSON[0] {
+			if _, _, err := mime.ParseMediaType(key); err == nil && strings.Contains(key, "/") {
+				t.contentType = []string{key}
+			}
 		}
-		if v == nil || v.Value == nil || *v.Value == "" {
+		if text := v.GetValue(); text == "" {
 			t.null = true
 		} else {
-			t.text = *v.Value
-			t.dynamic = !vtl.Literal(t.text)
-			t.body = []byte(t.text)
-			t.length = []string{strconv.Itoa(len(t.text))}
+			t.dynamic = !vtl.Literal(text)
+			t.body = []byte(text)
+			t.length = []string{strconv.Itoa(len(text))}
+			t.status, t.hasStatus = mockStatus(text)
 		}
 		list[strings.ToLower(key)] = t
 	}
