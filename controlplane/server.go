@@ -158,7 +158,7 @@ func loopback(a net.Addr) bool {
 
 // publish assembles what carries Views to the places, and the barrier.
 func (s *Server) publish() error {
-	s.barrier = publish.NewBarrier(publish.BarrierConfig{View: s.leaderView, Store: s.node.Store()})
+	s.barrier = publish.NewBarrier(publish.BarrierConfig{View: s.leaderView, Store: s.node.Store(), Term: s.node.Term})
 	var err error
 	s.publisher, err = publish.New(publish.Config{
 		Node:  s.cfg.ID,

@@ -115,8 +115,29 @@ func (a *admin) Status(ctx context.Context, req *adminv1.StatusRequest) (*adminv
 	}, nil
 }
 
-// Wait runs on the leader; another node passes the stream on.
+// electionPatience bounds how long a wait looks for the node that leads.
+const electionPatience = 10 * time.Second
+
+// Wait runs on the leader; another node passes the stream on. While the
+// leadership changes it asks again: a barrier that fails because of an election
+// would fail when it is needed most.
 func (a *admin) Wait(req *adminv1.WaitRequest, stream grpc.ServerStreamingServer[adminv1.WaitResponse]) error {
+	ctx := stream.Context()
+	deadline := time.Now().Add(electionPatience)
+	for {
+		err := a.waitOnce(req, stream)
+		if status.Code(err) != codes.Unavailable || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return status.FromContextError(ctx.Err()).Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func (a *admin) waitOnce(req *adminv1.WaitRequest, stream grpc.ServerStreamingServer[adminv1.WaitResponse]) error {
 	ctx := stream.Context()
 	client, err := a.leader()
 	if err != nil {
