@@ -33,19 +33,22 @@ func (a *addresses) get(id string) string {
 	return a.told[id]
 }
 
-// follow takes over what the membership changes: it is the newer word then.
-func (a *addresses) follow(c raft.Configuration) {
+// follow takes over what the membership changes: that is the newer word, unless
+// it only replays what was committed before this start.
+func (a *addresses) follow(c raft.Configuration, news bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	committed := make(map[string]string, len(c.Servers))
 	for _, s := range c.Servers {
 		id, address := string(s.ID), string(s.Address)
 		committed[id] = address
-		if before, known := a.committed[id]; known && before != address {
+		if before, known := a.committed[id]; news && known && before != address {
 			delete(a.told, id)
 		}
 	}
-	maps.DeleteFunc(a.told, func(id, _ string) bool { return committed[id] == "" })
+	if news {
+		maps.DeleteFunc(a.told, func(id, _ string) bool { return committed[id] == "" })
+	}
 	a.committed = committed
 }
 

@@ -124,19 +124,20 @@ func (n *Node) meet(id, instance string) (known string, err error) {
 	return n.identity.meet(id, instance, !member)
 }
 
-// introduce makes this node's instance and address known to all members: the
+// introduce makes this node's instance and address known to all members that
+// have not introduced themselves (an introduction tells both sides): the
 // more of them know the instance, the surer it will be recognised after it has
 // lost its disk, and whoever knows the address finds a node that has moved. The
 // leader writes moves into the membership.
 func (n *Node) introduce(ctx context.Context, r *raft.Raft) {
 	var mu sync.Mutex
-	met := make(map[raft.ServerID]bool)
+	refused := make(map[raft.ServerID]bool)
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, introduceEvery) {
 		servers := r.GetConfiguration().Configuration().Servers
 		var group sync.WaitGroup
 		for _, s := range servers {
 			mu.Lock()
-			skip := met[s.ID] || s.ID == raft.ServerID(n.cfg.ID)
+			skip := refused[s.ID] || s.ID == raft.ServerID(n.cfg.ID) || n.addresses.get(string(s.ID)) != ""
 			mu.Unlock()
 			if skip {
 				continue
@@ -145,7 +146,7 @@ func (n *Node) introduce(ctx context.Context, r *raft.Raft) {
 				if n.introduceAnywhere(ctx, s) {
 					mu.Lock()
 					defer mu.Unlock()
-					met[s.ID] = true
+					refused[s.ID] = true
 				}
 			})
 		}
@@ -160,23 +161,23 @@ func (n *Node) introduce(ctx context.Context, r *raft.Raft) {
 }
 
 // introduceAnywhere tries the addresses at which a peer may be: those that the
-// membership and this start's list of founders name.
-func (n *Node) introduceAnywhere(ctx context.Context, s raft.Server) bool {
-	try := []string{n.addressOf(s)}
+// membership and this start's list of founders name. It says whether the peer
+// has refused.
+func (n *Node) introduceAnywhere(ctx context.Context, s raft.Server) (refused bool) {
+	try := []string{string(s.Address)}
 	for _, f := range n.cfg.Bootstrap {
 		if f.ID == string(s.ID) && f.Address != try[0] {
 			try = append(try, f.Address)
 		}
 	}
 	for _, address := range try {
-		err := n.introduceTo(ctx, string(s.ID), address)
-		if status.Code(err) == codes.FailedPrecondition {
+		switch err := n.introduceTo(ctx, string(s.ID), address); {
+		case status.Code(err) == codes.FailedPrecondition:
 			// This node has its data: it is the peer's note that is out of date.
 			n.cfg.Logger.Warn("a peer knows this node by another folder", "peer", s.ID, "error", err)
-			err = nil
-		}
-		if err == nil {
 			return true
+		case err == nil:
+			return false
 		}
 	}
 	return false
@@ -203,8 +204,8 @@ func (n *Node) recordMoves(ctx context.Context, r *raft.Raft, servers []raft.Ser
 }
 
 // committedMembers is told each committed membership, in the log's order.
-func (n *Node) committedMembers(_ uint64, c raft.Configuration) {
-	n.addresses.follow(c)
+func (n *Node) committedMembers(index uint64, c raft.Configuration) {
+	n.addresses.follow(c, index > n.lastAtStart.Load())
 	if err := n.identity.forget(func(id string) bool { return inConfiguration(c, id) }); err != nil {
 		n.cfg.Logger.Warn("the node's identity can't be written", "error", err)
 	}

@@ -29,13 +29,15 @@ type Node struct {
 	heartbeats *sender
 	calls      calls
 	addresses  addresses
-	committed  chan struct{} // capacity 1: an entry was, and none follows yet
+	// lastAtStart is the last entry of the log when this node started.
+	lastAtStart atomic.Uint64
+	committed   chan struct{} // capacity 1: an entry was, and none follows yet
 
 	raft        atomic.Pointer[raft.Raft] // nil before Run
 	transport   atomic.Pointer[transport]
 	leadership  atomic.Pointer[leadership]
 	barrierTerm atomic.Uint64 // the term whose barrier has passed on this leader
-	caughtUp    atomic.Bool   // a read has succeeded since the start
+	caughtUp    atomic.Bool   // a read has succeeded since the last time without a leader
 	stopped     chan struct{} // closed when Run ends
 }
 
@@ -131,6 +133,11 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return errors.Join(fmt.Errorf("cache the log: %w", err), t.Close())
 	}
+	last, err := log.LastIndex()
+	if err != nil {
+		return errors.Join(fmt.Errorf("find the end of the log: %w", err), t.Close())
+	}
+	n.lastAtStart.Store(last)
 	r, err := raft.NewRaft(rc, n.fsm, cached, log, snapshots, t)
 	if err != nil {
 		return errors.Join(fmt.Errorf("start raft: %w", err), t.Close())
@@ -267,16 +274,24 @@ func (n *Node) Ready() error {
 	return nil
 }
 
-// catchUp makes one linearizable read: when it succeeds, this node's View has
-// what the cluster had when it started.
+// catchUp makes a linearizable read at the start, and again after each time
+// without a leader: when it succeeds, this node's View has what the cluster had.
 func (n *Node) catchUp(ctx context.Context) {
-	for ctx.Err() == nil {
-		_, err := n.ReadView(ctx)
-		if err == nil {
-			n.caughtUp.Store(true)
+	for {
+		changed := n.LeadershipChanged()
+		if id, _ := n.Leader(); id == "" {
+			n.caughtUp.Store(false)
+		} else if !n.caughtUp.Load() {
+			_, err := n.ReadView(ctx)
+			if err != nil && ctx.Err() == nil && !errors.Is(err, ErrStopped) {
+				continue
+			}
+			n.caughtUp.Store(err == nil)
 		}
-		if err == nil || errors.Is(err, ErrStopped) {
+		select {
+		case <-ctx.Done():
 			return
+		case <-changed:
 		}
 	}
 }
