@@ -98,8 +98,8 @@ func (w *world) propagated(v network) endpoint {
 	return e
 }
 
-// TestS55_AssociationMakesAnAlias is S55, S59 and S60: one association under
-// the profile aws, looked at while it propagates.
+// TestS59_PropagationTakesMinutes is S55, S59 and S60: one association under the
+// profile aws, looked at while it propagates.
 func TestS59_PropagationTakesMinutes(t *testing.T) {
 	t.Parallel()
 	w := frozenLab(t, "aws").world(t, ownAccount, region)
@@ -110,7 +110,7 @@ func TestS59_PropagationTakesMinutes(t *testing.T) {
 	if c := w.change(a.alias(e)); c != nil {
 		t.Fatalf("a change of the alias before the association: %v", c)
 	}
-	equal(w, "name servers that know the authority's addresses", len(w.authorities()), 4)
+	equal(w, "authorities", len(w.authorities()), 4)
 	w.mustPatch(a, associate(e))
 	w.settle("edges")
 	getChange := func(id string) string {
