@@ -322,6 +322,7 @@ func wait(t *testing.T, c *Cluster, args ...string) Result {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Logf("wait %s: %s", strings.Join(args, " "), strings.TrimSpace(r.Stdout+r.Stderr))
 	return r
 }
 
