@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/posternhq/postern/controlplane/apierr"
 	"github.com/posternhq/postern/controlplane/state"
@@ -123,18 +124,38 @@ const electionPatience = 10 * time.Second
 // would fail when it is needed most.
 func (a *admin) Wait(req *adminv1.WaitRequest, stream grpc.ServerStreamingServer[adminv1.WaitResponse]) error {
 	ctx := stream.Context()
-	deadline := time.Now().Add(electionPatience)
+	began := time.Now()
+	left := proto.CloneOf(req)
 	for {
-		err := a.waitOnce(req, stream)
-		if status.Code(err) != codes.Unavailable || time.Now().After(deadline) {
+		err := a.waitOnce(left, stream)
+		if status.Code(err) != codes.Unavailable {
 			return err
 		}
-		select {
+		lost := time.Now()
+		for !a.leaderKnown() {
+			if time.Since(lost) > electionPatience {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return status.FromContextError(ctx.Err()).Err()
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+		if ms := req.GetTimeoutMs(); ms > 0 {
+			left.TimeoutMs = max(1, ms-time.Since(began).Milliseconds())
+		}
+		select { // a leader that can't be reached yet is asked again, not in a loop
 		case <-ctx.Done():
 			return status.FromContextError(ctx.Err()).Err()
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+func (a *admin) leaderKnown() bool {
+	id, _ := a.cfg.Membership.Leader()
+	return id != "" || a.cfg.Membership.IsLeader()
 }
 
 func (a *admin) waitOnce(req *adminv1.WaitRequest, stream grpc.ServerStreamingServer[adminv1.WaitResponse]) error {
