@@ -38,11 +38,7 @@ func (c *peersListCmd) Run(ctx context.Context, g *globals) error {
 		writeJSON(g.stdout, map[string]any{"nodes": nodesJSON(answer.GetNodes())})
 		return nil
 	}
-	rows := [][]string{{"NODE", "ADDRESS", "ROLE", "APPLIED", "REACHABLE"}}
-	for _, n := range answer.GetNodes() {
-		rows = append(rows, []string{n.GetId(), n.GetAddress(), n.GetRole(), strconv.FormatUint(n.GetApplied(), 10), yesNo(n.GetReachable())})
-	}
-	table(g.stdout, rows)
+	printNodes(g.stdout, answer.GetNodes())
 	return nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"strconv"
 	"time"
 
@@ -100,13 +101,9 @@ func (c *statusCmd) Run(ctx context.Context, g *globals) error {
 		leader = "none"
 	}
 	fmt.Fprintf(g.stdout, "version %d   leader %s   dns profile %s, speed %g\n\n", s.GetIndex(), leader, s.GetDns().GetProfile(), s.GetDns().GetSpeed())
-	rows := [][]string{{"NODE", "ADDRESS", "ROLE", "APPLIED", "REACHABLE"}}
-	for _, n := range s.GetNodes() {
-		rows = append(rows, []string{n.GetId(), n.GetAddress(), n.GetRole(), strconv.FormatUint(n.GetApplied(), 10), yesNo(n.GetReachable())})
-	}
-	table(g.stdout, rows)
+	printNodes(g.stdout, s.GetNodes())
 	fmt.Fprintln(g.stdout)
-	rows = [][]string{{"PLACE", "KIND", "AZ", "ADDRESS", "VERSION", "LAG", "STATE", "REASON"}}
+	rows := [][]string{{"PLACE", "KIND", "AZ", "ADDRESS", "VERSION", "LAG", "STATE", "REASON"}}
 	for _, p := range s.GetPlaces() {
 		lag := "-"
 		if p.GetVersion() < s.GetIndex() {
@@ -116,6 +113,14 @@ func (c *statusCmd) Run(ctx context.Context, g *globals) error {
 	}
 	table(g.stdout, rows)
 	return nil
+}
+
+func printNodes(w io.Writer, nodes []*adminv1.Node) {
+	rows := [][]string{{"NODE", "ADDRESS", "ROLE", "APPLIED", "REACHABLE"}}
+	for _, n := range nodes {
+		rows = append(rows, []string{n.GetId(), n.GetAddress(), n.GetRole(), strconv.FormatUint(n.GetApplied(), 10), yesNo(n.GetReachable())})
+	}
+	table(w, rows)
 }
 
 func yesNo(b bool) string {

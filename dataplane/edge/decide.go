@@ -145,7 +145,7 @@ func (q *request) describe(r *http.Request) verdict {
 
 	p := &q.policy
 	p.Action = "execute-api:Invoke"
-	p.Partition, p.Service, p.Region, p.Account = partition(q.api.Region), "execute-api", q.api.Region, q.api.Account
+	p.Partition, p.Service, p.Region, p.Account = policy.PartitionOf(q.api.Region), "execute-api", q.api.Region, q.api.Account
 	p.Resource = b
 	// The limit is one of authorization; an endpoint always authorizes.
 	if q.arnLength() > maxARN && (q.arrival.Private() || q.stage.Policy != nil || q.prepared.auth != authNone) {
@@ -241,16 +241,6 @@ func headerValue(values []string) string {
 		return values[0]
 	}
 	return strings.Join(values, ",")
-}
-
-func partition(region string) string {
-	switch {
-	case strings.HasPrefix(region, "cn-"):
-		return "aws-cn"
-	case strings.HasPrefix(region, "us-gov-"):
-		return "aws-us-gov"
-	}
-	return "aws"
 }
 
 // arnLength is the length of the request's ARN.
