@@ -54,6 +54,9 @@ func (a *addresses) follow(c raft.Configuration, news bool) {
 
 // addressOf returns where a member is reached.
 func (n *Node) addressOf(s raft.Server) string {
+	if string(s.ID) == n.cfg.ID {
+		return n.cfg.Address
+	}
 	if told := n.addresses.get(string(s.ID)); told != "" {
 		return told
 	}

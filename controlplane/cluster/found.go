@@ -127,15 +127,13 @@ func (n *Node) meet(id, instance string) (known string, err error) {
 // introduce makes this node's instance and address known to all members that
 // have not introduced themselves (an introduction tells both sides): the
 // more of them know the instance, the surer it will be recognised after it has
-// lost its disk, and whoever knows the address finds a node that has moved. The
-// leader writes moves into the membership.
+// lost its disk, and whoever knows the address finds a node that has moved.
 func (n *Node) introduce(ctx context.Context, r *raft.Raft) {
 	var mu sync.Mutex
 	refused := make(map[raft.ServerID]bool)
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, introduceEvery) {
-		servers := r.GetConfiguration().Configuration().Servers
 		var group sync.WaitGroup
-		for _, s := range servers {
+		for _, s := range r.GetConfiguration().Configuration().Servers {
 			mu.Lock()
 			skip := refused[s.ID] || s.ID == raft.ServerID(n.cfg.ID) || n.addresses.get(string(s.ID)) != ""
 			mu.Unlock()
@@ -151,7 +149,6 @@ func (n *Node) introduce(ctx context.Context, r *raft.Raft) {
 			})
 		}
 		group.Wait()
-		n.recordMoves(ctx, r, servers)
 		select {
 		case <-ctx.Done():
 			return
@@ -181,26 +178,6 @@ func (n *Node) introduceAnywhere(ctx context.Context, s raft.Server) (refused bo
 		}
 	}
 	return false
-}
-
-// recordMoves changes the membership to the addresses that members have told,
-// if this node leads.
-func (n *Node) recordMoves(ctx context.Context, r *raft.Raft, servers []raft.Server) {
-	if !n.IsLeader() {
-		return
-	}
-	for _, s := range servers {
-		address := n.addressOf(s)
-		if string(s.ID) == n.cfg.ID {
-			address = n.cfg.Address
-		}
-		if address == string(s.Address) {
-			continue
-		}
-		if err := n.setMember(ctx, r, s.ID, address, s.Suffrage != raft.Voter); err != nil {
-			n.cfg.Logger.Info("a member's new address is not recorded yet", "peer", s.ID, "address", address, "error", err)
-		}
-	}
 }
 
 // committedMembers is told each committed membership, in the log's order.
