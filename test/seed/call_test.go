@@ -195,27 +195,25 @@ func (w *world) unresolved(what string, got answer) {
 // the kernel completes the TCP handshake of a connection that the edge does not
 // admit; what follows is silence. The clock starts there, so that a slow machine
 // can't pass for a silent edge.
-func (w *world) timeout(what string, r request) {
+func (w *world) timeout(what, from, host, sni string) {
 	w.Helper()
-	target, err := url.Parse(r.url)
-	if err != nil {
-		w.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(w.ctx, answerTime)
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
-	raw, err := w.dial(ctx, r.from, net.JoinHostPort(target.Hostname(), "443"))
+	var raw net.Conn
+	var err error
+	// The proxy may still have in mind the VPCs of two seconds ago.
+	w.eventually(what+": to reach the interface", func() bool {
+		raw, err = w.dial(ctx, from, net.JoinHostPort(host, "443"))
+		return err == nil || !strings.Contains(err.Error(), "there is no route")
+	})
 	if err != nil {
 		w.Errorf("%s: %v, want a connection that stays silent", what, err)
 		return
 	}
 	defer raw.Close()
-	name := r.sni
-	if name == "" {
-		name = target.Hostname()
-	}
-	ctx, cancel = context.WithTimeout(w.ctx, silence)
-	defer cancel()
-	err = tls.Client(raw, &tls.Config{RootCAs: w.lab.roots, ServerName: name, MinVersion: tls.VersionTLS12}).HandshakeContext(ctx)
+	quiet, done := context.WithTimeout(w.ctx, silence)
+	defer done()
+	err = tls.Client(raw, &tls.Config{RootCAs: w.lab.roots, ServerName: sni, MinVersion: tls.VersionTLS12}).HandshakeContext(quiet)
 	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) {
 		w.Errorf("%s: %v, want silence", what, err)
 	}

@@ -197,12 +197,12 @@ func TestS38e_GroupAdmitsARange(t *testing.T) {
 	e := w.endpointIn(v, withGroups(group))
 	a := w.privateAPI(onlyEndpoints(e.id))
 	w.settle()
-	w.timeout("no rule", request{from: v.id, url: a.url()})
+	w.timeout("no rule", v.id, a.host(), a.host())
 	w.authorize(group, ec2types.IpPermission{
 		IpProtocol: aws.String("tcp"), FromPort: aws.Int32(80), ToPort: aws.Int32(442), IpRanges: []ec2types.IpRange{{CidrIp: &v.cidr}},
 	})
 	w.settle()
-	w.timeout("a rule for ports beside 443", request{from: v.id, url: a.url()})
+	w.timeout("a rule for ports beside 443", v.id, a.host(), a.host())
 	w.authorize(group, ec2types.IpPermission{
 		IpProtocol: aws.String("tcp"), FromPort: aws.Int32(443), ToPort: aws.Int32(443), IpRanges: []ec2types.IpRange{{CidrIp: &v.cidr}},
 	})
@@ -219,7 +219,7 @@ func TestS38f_GroupAdmitsAGroup(t *testing.T) {
 	a := w.privateAPI(onlyEndpoints(e.id))
 	w.settle()
 	w.served("a client with the group", w.call(v.id+"/"+v.subnets[0]+"/"+clients, a.url()), a)
-	w.timeout("a client without it", request{from: v.id, url: a.url()})
+	w.timeout("a client without it", v.id, a.host(), a.host())
 }
 
 // TestS38g_CreationCompletes watches an endpoint become available on a frozen

@@ -160,7 +160,7 @@ func TestS07_OnPremisesOverDirectConnect(t *testing.T) {
 	got := w.call(onPrem+"/"+v.id, endpointURL(e.host()), "x-apigw-api-id", a.id)
 	w.served("with a route to the VPC", got, a)
 	equal(w, "VPC by which the edge decided", got.Header.Get("seen-vpc"), v.id)
-	w.timeout("without a route", request{from: onPrem, url: endpointURL(e.host()), header: map[string]string{"x-apigw-api-id": a.id}})
+	w.timeout("without a route", onPrem, e.host(), e.host())
 }
 
 func TestS08_OnlyHTTPS(t *testing.T) {
