@@ -88,8 +88,8 @@ func (n *Node) Store() *state.Store { return n.store }
 // Instance names the node's folder.
 func (n *Node) Instance() string { return n.identity.instance() }
 
-// Run takes part in the cluster until ctx ends. It does not hand over a
-// leadership: who stops a leader with care calls TransferLeader before.
+// Run takes part in the cluster until ctx ends. Then it answers what is under
+// way, hands over a leadership if it can, and closes its folder.
 func (n *Node) Run(ctx context.Context) (err error) {
 	defer close(n.stopped)
 	defer n.refuseQueued()
