@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/apigateway"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -146,6 +147,7 @@ type clients struct {
 	apigateway *apigateway.Client
 	ec2        *ec2.Client
 	sts        *sts.Client
+	route53    *route53.Client
 }
 
 // newClients returns clients of an account.
@@ -157,6 +159,7 @@ func newClients(api, account, region string) clients {
 		apigateway: apigateway.New(apigateway.Options{BaseEndpoint: base, Region: region, Credentials: who, Retryer: aws.NopRetryer{}, APIOptions: add}),
 		ec2:        ec2.New(ec2.Options{BaseEndpoint: base, Region: region, Credentials: who, Retryer: aws.NopRetryer{}, APIOptions: add}),
 		sts:        sts.New(sts.Options{BaseEndpoint: base, Region: region, Credentials: who, Retryer: aws.NopRetryer{}, APIOptions: add}),
+		route53:    route53.New(route53.Options{BaseEndpoint: base, Region: region, Credentials: who, Retryer: aws.NopRetryer{}, APIOptions: add}),
 	}
 }
 
@@ -168,6 +171,8 @@ func (c clients) service(name string) (any, error) {
 		return c.ec2, nil
 	case "sts":
 		return c.sts, nil
+	case "route53":
+		return c.route53, nil
 	}
 	return nil, fmt.Errorf("no client for %q", name)
 }
