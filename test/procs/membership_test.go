@@ -1,4 +1,4 @@
-package procs
+package procs_test
 
 import (
 	"crypto/tls"
@@ -9,13 +9,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/posternhq/postern/test/procs"
 )
 
 // TestForgetfulNode is guarantee 1's rule: a node that lost its disk does not
 // come back under its id, for it has forgotten what it acknowledged. It is
 // removed and joins anew.
 func TestForgetfulNode(t *testing.T) {
-	c := start(t, Config{Nodes: 3, Edges: 1})
+	c := start(t, procs.Config{Nodes: 3, Edges: 1})
 	w := write(t, c, 4)
 	w.more(t, 50)
 	victim := c.Nodes[2]
@@ -47,7 +49,7 @@ func TestForgetfulNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Its old folder was locked by nobody and is gone; it starts from nothing.
-	if err := StartAll(within(t, patience), anew); err != nil {
+	if err := procs.StartAll(within(t, patience), anew); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "three members that can be reached", func() error {
@@ -74,14 +76,14 @@ func TestForgetfulNode(t *testing.T) {
 	}
 	w.after(t, time.Now())
 	w.more(t, 20)
-	if err := StartAll(within(t, patience), other); err != nil {
+	if err := procs.StartAll(within(t, patience), other); err != nil {
 		t.Fatal(err)
 	}
 	acked, newest := w.end(t)
 	checkReplicas(t, c, acked, newest)
 }
 
-func remove(t *testing.T, c *Cluster, id string) {
+func remove(t *testing.T, c *procs.Cluster, id string) {
 	t.Helper()
 	eventually(t, "admin peers remove "+id, func() error {
 		r, err := c.Command(t.Context(), "admin", "peers", "remove", id)
@@ -96,13 +98,13 @@ func remove(t *testing.T, c *Cluster, id string) {
 // reach may still be serving, so it blocks, by name, until it is removed. When
 // it comes back after that, it denies.
 func TestUnreachableEdgeBlocksTheBarrier(t *testing.T) {
-	c := start(t, Config{Nodes: 3, Edges: 2, OwnPorts: true})
+	c := start(t, procs.Config{Nodes: 3, Edges: 2, OwnPorts: true})
 	w := settle(t, c)
 	lost, kept := c.Edges[1], c.Edges[0]
 	if err := lost.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	version, err := w.touch(t.Context(), c.Nodes[0], "without-it")
+	version, err := w.Touch(t.Context(), c.Nodes[0], "without-it")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,9 +139,9 @@ func TestUnreachableEdgeBlocksTheBarrier(t *testing.T) {
 		return fmt.Errorf("its readiness says %v", err)
 	})
 	for range 5 {
-		fresh := w.client(lost)
+		fresh := w.Client(lost)
 		fresh.Timeout = time.Second // who is not let in may get no answer at all
-		if version, err := w.call(t.Context(), fresh); err == nil {
+		if version, err := w.Call(t.Context(), fresh); err == nil {
 			t.Errorf("after its removal it served by version %d", version)
 		}
 		fresh.CloseIdleConnections()
@@ -156,10 +158,10 @@ func TestUnreachableEdgeBlocksTheBarrier(t *testing.T) {
 	if !lost.Running() {
 		t.Errorf("it ended with exit code %d", lost.ExitCode())
 	}
-	if _, err := w.call(t.Context(), w.client(kept)); err != nil {
+	if _, err := w.Call(t.Context(), w.Client(kept)); err != nil {
 		t.Errorf("the other edge: %v", err)
 	}
-	version, err = w.touch(t.Context(), c.Nodes[0], "after-it")
+	version, err = w.Touch(t.Context(), c.Nodes[0], "after-it")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,13 +170,13 @@ func TestUnreachableEdgeBlocksTheBarrier(t *testing.T) {
 
 // TestPausedEdgeBlocksTheBarrier: an edge that hangs blocks too, and unblocks by itself.
 func TestPausedEdgeBlocksTheBarrier(t *testing.T) {
-	c := start(t, Config{Nodes: 1, Edges: 2, OwnPorts: true})
+	c := start(t, procs.Config{Nodes: 1, Edges: 2, OwnPorts: true})
 	w := settle(t, c)
 	hung := c.Edges[0]
 	if err := hung.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	version, err := w.touch(t.Context(), c.Nodes[0], "while-it-hangs")
+	version, err := w.Touch(t.Context(), c.Nodes[0], "while-it-hangs")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +187,7 @@ func TestPausedEdgeBlocksTheBarrier(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustWait(t, c, version)
-	if shown, err := w.call(t.Context(), w.client(hung)); err != nil || shown < version {
+	if shown, err := w.Call(t.Context(), w.Client(hung)); err != nil || shown < version {
 		t.Errorf("after the barrier of %d the edge answers by version %d, %v", version, shown, err)
 	}
 }
@@ -193,20 +195,20 @@ func TestPausedEdgeBlocksTheBarrier(t *testing.T) {
 // TestSharedEndpointSurvivesAnEdge: edges of one zone share an endpoint's
 // addresses, so that the death of one does not take the endpoint away.
 func TestSharedEndpointSurvivesAnEdge(t *testing.T) {
-	c := start(t, Config{Nodes: 1, Edges: 2})
+	c := start(t, procs.Config{Nodes: 1, Edges: 2})
 	w := settle(t, c)
 	for _, edge := range c.Edges {
 		if err := edge.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		for range 20 {
-			fresh := w.client(c.Edges[0]) // both have the same address
-			if _, err := w.call(t.Context(), fresh); err != nil {
+			fresh := w.Client(c.Edges[0]) // both have the same address
+			if _, err := w.Call(t.Context(), fresh); err != nil {
 				t.Errorf("with %s dead: %v", edge.ID, err)
 			}
 			fresh.CloseIdleConnections()
 		}
-		if err := StartAll(within(t, patience), edge); err != nil {
+		if err := procs.StartAll(within(t, patience), edge); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,25 +1,28 @@
-package procs
+package procs_test
 
 import (
 	"context"
 	"testing"
+
+	"github.com/posternhq/postern/test/procs"
+	"github.com/posternhq/postern/test/tenant"
 )
 
 // serving watches every edge, over kept and over new connections, and the
 // resolver of the VPC.
-func serving(t *testing.T, c *Cluster, w *tenant) []*watcher {
+func serving(t *testing.T, c *procs.Cluster, w *tenant.Tenant) []*watcher {
 	var all []*watcher
 	for _, edge := range c.Edges {
-		kept := w.client(edge)
-		all = append(all, watch(t, edge.ID+" over one connection", func(ctx context.Context) (uint64, error) { return w.call(ctx, kept) }))
+		kept := w.Client(edge)
+		all = append(all, watch(t, edge.ID+" over one connection", func(ctx context.Context) (uint64, error) { return w.Call(ctx, kept) }))
 		all = append(all, watch(t, edge.ID+" over new connections", func(ctx context.Context) (uint64, error) {
-			fresh := w.client(edge)
+			fresh := w.Client(edge)
 			defer fresh.CloseIdleConnections()
-			return w.call(ctx, fresh)
+			return w.Call(ctx, fresh)
 		}))
 	}
 	return append(all, watch(t, "resolver", func(ctx context.Context) (uint64, error) {
-		_, err := w.resolve(ctx, c.DNS, w.name)
+		_, err := w.Resolve(ctx, c.DNS, w.Name)
 		return 0, err
 	}))
 }
@@ -42,34 +45,34 @@ func end(t *testing.T, watchers []*watcher) {
 // with no control plane at all, also after a crash of their own, and follow it
 // again when it is back.
 func TestServingWithoutControlPlane(t *testing.T) {
-	c := start(t, Config{Nodes: 3, Edges: 2, OwnPorts: true})
+	c := start(t, procs.Config{Nodes: 3, Edges: 2, OwnPorts: true})
 	w := settle(t, c)
 	watchers := serving(t, c, w)
 	more(t, watchers, 20)
 
-	if err := KillAll(c.Nodes...); err != nil {
+	if err := procs.KillAll(c.Nodes...); err != nil {
 		t.Fatal(err)
 	}
 	more(t, watchers, 100)
 	end(t, watchers)
 
 	// Their own crash on top: what they know is on their disks.
-	places := append([]*Process{c.DNS}, c.Edges...)
-	if err := KillAll(places...); err != nil {
+	places := append([]*procs.Process{c.DNS}, c.Edges...)
+	if err := procs.KillAll(places...); err != nil {
 		t.Fatal(err)
 	}
-	if err := StartAll(within(t, patience), places...); err != nil {
+	if err := procs.StartAll(within(t, patience), places...); err != nil {
 		t.Fatal(err)
 	}
 	watchers = serving(t, c, w)
 	more(t, watchers, 50)
 
-	if err := StartAll(within(t, patience), c.Nodes...); err != nil {
+	if err := procs.StartAll(within(t, patience), c.Nodes...); err != nil {
 		t.Fatal(err)
 	}
 	var version uint64
 	eventually(t, "a write after the outage", func() (err error) {
-		version, err = w.touch(t.Context(), c.Nodes[1], "after")
+		version, err = w.Touch(t.Context(), c.Nodes[1], "after")
 		return err
 	})
 	mustWait(t, c, version)
@@ -85,7 +88,7 @@ func TestServingWithoutControlPlane(t *testing.T) {
 // TestServingWithPausedControlPlane: nodes that keep their connections open and
 // say nothing are as good as none.
 func TestServingWithPausedControlPlane(t *testing.T) {
-	c := start(t, Config{Nodes: 3, Edges: 1, OwnPorts: true})
+	c := start(t, procs.Config{Nodes: 3, Edges: 1, OwnPorts: true})
 	w := settle(t, c)
 	watchers := serving(t, c, w)
 	for _, p := range c.Nodes {
@@ -101,7 +104,7 @@ func TestServingWithPausedControlPlane(t *testing.T) {
 	}
 	var version uint64
 	eventually(t, "a write after the pause", func() (err error) {
-		version, err = w.touch(t.Context(), c.Nodes[0], "after")
+		version, err = w.Touch(t.Context(), c.Nodes[0], "after")
 		return err
 	})
 	mustWait(t, c, version)

@@ -1,4 +1,4 @@
-package procs
+package procs_test
 
 import (
 	"context"
@@ -8,13 +8,16 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	adminv1 "github.com/posternhq/postern/proto/postern/admin/v1"
+
+	"github.com/posternhq/postern/test/procs"
+	"github.com/posternhq/postern/test/tenant"
 )
 
 // stopPatience bounds a graceful stop: draining has a bound of its own below it.
@@ -23,7 +26,7 @@ const stopPatience = 20 * time.Second
 // quiet checks that a run that was asked to end had nothing to complain of from
 // then on, but that peers which ended before it can't be reached: `before` is the
 // log as it was.
-func quiet(t *testing.T, p *Process, before int64) {
+func quiet(t *testing.T, p *procs.Process, before int64) {
 	t.Helper()
 	data, err := os.ReadFile(p.Log)
 	if err != nil {
@@ -39,7 +42,7 @@ func quiet(t *testing.T, p *Process, before int64) {
 	}
 }
 
-func logSize(t *testing.T, p *Process) int64 {
+func logSize(t *testing.T, p *procs.Process) int64 {
 	t.Helper()
 	info, err := os.Stat(p.Log)
 	if err != nil {
@@ -51,14 +54,14 @@ func logSize(t *testing.T, p *Process) int64 {
 // TestGracefulStop: every role ends with exit code 0 on SIGTERM, without a
 // warning, and starts again where it was.
 func TestGracefulStop(t *testing.T) {
-	c := start(t, Config{Nodes: 3, Edges: 2, OwnPorts: true})
+	c := start(t, procs.Config{Nodes: 3, Edges: 2, OwnPorts: true})
 	w := settle(t, c)
 	leader, err := c.Leader(within(t, patience))
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The leader first, while the others run: it hands over. Then the rest.
-	order := []*Process{leader}
+	order := []*procs.Process{leader}
 	for _, p := range c.All() {
 		if p != leader {
 			order = append(order, p)
@@ -82,12 +85,12 @@ func TestGracefulStop(t *testing.T) {
 			}
 		}
 	}
-	if err := StartAll(within(t, patience), c.All()...); err != nil {
+	if err := procs.StartAll(within(t, patience), c.All()...); err != nil {
 		t.Fatal(err)
 	}
-	mustWait(t, c, w.version)
+	mustWait(t, c, w.Version)
 	for _, edge := range c.Edges {
-		if _, err := w.call(t.Context(), w.client(edge)); err != nil {
+		if _, err := w.Call(t.Context(), w.Client(edge)); err != nil {
 			t.Errorf("%s: %v", edge.ID, err)
 		}
 	}
@@ -96,7 +99,7 @@ func TestGracefulStop(t *testing.T) {
 // TestLeaderStoppedUnderWrites: a leader that is asked to end hands over; no
 // acknowledged write is lost, and the group is without a leader for a moment only.
 func TestLeaderStoppedUnderWrites(t *testing.T) {
-	c := start(t, Config{Nodes: 3, Edges: 1})
+	c := start(t, procs.Config{Nodes: 3, Edges: 1})
 	w := write(t, c, 12)
 	w.more(t, 100)
 	for range 2 {
@@ -111,7 +114,7 @@ func TestLeaderStoppedUnderWrites(t *testing.T) {
 		}
 		t.Logf("leader asked to stop to first acknowledged write after it: %v", w.after(t, asked))
 		w.more(t, 50)
-		if err := StartAll(within(t, patience), leader); err != nil {
+		if err := procs.StartAll(within(t, patience), leader); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -119,20 +122,20 @@ func TestLeaderStoppedUnderWrites(t *testing.T) {
 	checkReplicas(t, c, acked, newest)
 }
 
-// slowAPI points an API at a backend that answers when it is told to.
-func (w *tenant) slowAPI(ctx context.Context, t *testing.T, p *Process, backend string) uint64 {
+// slow points an API at a backend that answers when it is told to.
+func slow(ctx context.Context, t *testing.T, p *procs.Process, w *tenant.Tenant, backend string) uint64 {
 	t.Helper()
 	var resources struct {
 		Item []struct{ ID string }
 	}
-	if _, err := aws(ctx, p, "GET", "/restapis/"+w.api+"/resources", nil, &resources); err != nil || len(resources.Item) == 0 {
+	if _, err := aws(ctx, p, "GET", "/restapis/"+w.API+"/resources", nil, &resources); err != nil || len(resources.Item) == 0 {
 		t.Fatalf("resources: %v, %v", resources, err)
 	}
-	if _, err := aws(ctx, p, "PUT", "/restapis/"+w.api+"/resources/"+resources.Item[0].ID+"/methods/GET/integration",
+	if _, err := aws(ctx, p, "PUT", "/restapis/"+w.API+"/resources/"+resources.Item[0].ID+"/methods/GET/integration",
 		map[string]any{"type": "HTTP_PROXY", "httpMethod": "GET", "uri": backend}, nil); err != nil {
 		t.Fatal(err)
 	}
-	version, err := aws(ctx, p, "POST", "/restapis/"+w.api+"/deployments", map[string]any{"stageName": "test"}, nil)
+	version, err := aws(ctx, p, "POST", "/restapis/"+w.API+"/deployments", map[string]any{"stageName": "test"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +144,7 @@ func (w *tenant) slowAPI(ctx context.Context, t *testing.T, p *Process, backend 
 
 // TestRequestsUnderWayFinish: an edge that is asked to end answers what it took.
 func TestRequestsUnderWayFinish(t *testing.T) {
-	c := start(t, Config{Nodes: 1, Edges: 1, OwnPorts: true})
+	c := start(t, procs.Config{Nodes: 1, Edges: 1, OwnPorts: true})
 	w := settle(t, c)
 	const n = 8
 	arrived, release := make(chan struct{}, n), make(chan struct{})
@@ -156,12 +159,12 @@ func TestRequestsUnderWayFinish(t *testing.T) {
 	})}
 	go func() { _ = backend.Serve(ln) }()
 	t.Cleanup(func() { _ = backend.Close() })
-	mustWait(t, c, w.slowAPI(within(t, patience), t, c.Nodes[0], "http://"+ln.Addr().String()+"/"))
+	mustWait(t, c, slow(within(t, patience), t, c.Nodes[0], w, "http://"+ln.Addr().String()+"/"))
 
 	answers := make(chan error, n)
 	for range n {
 		go func() {
-			_, err := w.call(t.Context(), w.client(c.Edges[0]))
+			_, err := w.Call(t.Context(), w.Client(c.Edges[0]))
 			answers <- err
 		}()
 	}
@@ -198,7 +201,7 @@ func TestRequestsUnderWayFinish(t *testing.T) {
 
 // TestLeave: an edge that stops for good takes its cache and its part in the barrier along.
 func TestLeave(t *testing.T) {
-	c := start(t, Config{Nodes: 1, Edges: 1, OwnPorts: true})
+	c := start(t, procs.Config{Nodes: 1, Edges: 1, OwnPorts: true})
 	w := settle(t, c)
 	if exit, err := c.Edges[0].Stop(within(t, stopPatience)); err != nil || exit != 0 {
 		t.Fatalf("stop: exit code %d, %v", exit, err)
@@ -212,7 +215,7 @@ func TestLeave(t *testing.T) {
 	if exit, err := c.Edges[0].Stop(within(t, stopPatience)); err != nil || exit != 0 {
 		t.Fatalf("leave: exit code %d, %v", exit, err)
 	}
-	version, err := w.touch(t.Context(), c.Nodes[0], "nobody-left")
+	version, err := w.Touch(t.Context(), c.Nodes[0], "nobody-left")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +252,7 @@ func shape(v any) any {
 // TestCommandShapes: what `status` and `wait` print under -o json is a contract
 // (design §9).
 func TestCommandShapes(t *testing.T) {
-	c := start(t, Config{Nodes: 3, Edges: 1})
+	c := start(t, procs.Config{Nodes: 3, Edges: 1})
 	w := settle(t, c)
 	const place = `{"id":"string","kind":"string","az":"string","address":"string","version":"float64","state":"string","reason":"string","last_contact":"string"}`
 	const node = `{"id":"string","address":"string","role":"string","applied":"float64","reachable":"bool"}`
@@ -260,7 +263,7 @@ func TestCommandShapes(t *testing.T) {
 	}{
 		{[]string{"status"}, 0, `{"index":"float64","leader":"string","nodes":[` + node + `],"places":[` + place + `],"dns":{"profile":"string","speed":"float64","now":"string","frozen":"bool"}}`},
 		{[]string{"wait", "--latest", "--timeout", "50s"}, 0, `{"index":"float64","reached":"bool","waited_ms":"float64","blocking":[]}`},
-		{[]string{"wait", "--index", fmt.Sprint(w.version), "--for", "edges"}, 0, `{"index":"float64","reached":"bool","waited_ms":"float64","blocking":[]}`},
+		{[]string{"wait", "--index", fmt.Sprint(w.Version), "--for", "edges"}, 0, `{"index":"float64","reached":"bool","waited_ms":"float64","blocking":[]}`},
 		{[]string{"wait", "--index", "1000000", "--timeout", "100ms"}, 1, `{"index":"float64","reached":"bool","waited_ms":"float64","blocking":[` + place + `]}`},
 		{[]string{"admin", "peers", "list"}, 0, `{"nodes":[` + node + `]}`},
 		{[]string{"admin", "places", "list"}, 0, `{"places":[` + place + `]}`},
@@ -295,19 +298,10 @@ func TestCommandShapes(t *testing.T) {
 		}
 	})
 	t.Run("folder in use", func(t *testing.T) {
-		twin := c.Edges[0]
-		again := &Process{ID: twin.ID, Admin: "127.0.0.1:0", Log: filepath.Join(t.TempDir(), "twin.log"), binary: twin.binary, args: twin.args}
-		if err := again.Start(); err != nil {
-			t.Fatal(err)
-		}
-		select {
-		case <-again.Ended():
-		case <-time.After(patience):
-			_ = again.Kill()
-			t.Fatal("two processes run on one folder")
-		}
-		if again.ExitCode() != 1 || len(lines(t, again.Log, "in use by another process")) == 0 {
-			t.Errorf("exit code %d, %v", again.ExitCode(), lines(t, again.Log, "postern:"))
+		twin := exec.CommandContext(within(t, patience), binary, "edge", "--id", c.Edges[0].ID, "--data", c.Dir, "--servers", c.Nodes[0].GRPC, "--listen-public", "")
+		out, _ := twin.CombinedOutput()
+		if twin.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), "in use by another process") {
+			t.Errorf("exit code %d, %s", twin.ProcessState.ExitCode(), out)
 		}
 	})
 }

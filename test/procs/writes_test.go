@@ -1,4 +1,4 @@
-package procs
+package procs_test
 
 import (
 	"context"
@@ -16,16 +16,19 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/posternhq/postern/test/procs"
+	"github.com/posternhq/postern/test/tenant"
 )
 
 // writers create APIs, each its own names, over all nodes in turn, and remember
 // what was acknowledged.
 type writers struct {
-	c     *Cluster
+	c     *procs.Cluster
 	stop  context.CancelFunc
 	group errgroup.Group
 	// avoided is a node that clients know to hang.
-	avoided atomic.Pointer[Process]
+	avoided atomic.Pointer[procs.Process]
 
 	mu     sync.Mutex
 	acked  map[string]string // id to name
@@ -34,7 +37,7 @@ type writers struct {
 	count  atomic.Int64
 }
 
-func write(t *testing.T, c *Cluster, n int) *writers {
+func write(t *testing.T, c *procs.Cluster, n int) *writers {
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	w := &writers{c: c, stop: cancel, acked: map[string]string{}}
@@ -57,15 +60,15 @@ func write(t *testing.T, c *Cluster, n int) *writers {
 
 // one makes one attempt. What fails is not tried again: it may or may not have
 // taken effect, and only what was acknowledged is promised.
-func (w *writers) one(ctx context.Context, p *Process, name string) error {
+func (w *writers) one(ctx context.Context, p *procs.Process, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	began := time.Now()
 	var made struct{ ID string }
 	version, err := aws(ctx, p, "POST", "/restapis", map[string]any{"name": name}, &made)
-	var refused *awsError
+	var refused *tenant.Error
 	switch {
-	case errors.As(err, &refused) && refused.status/100 == 4 && refused.status != http.StatusTooManyRequests && refused.status != http.StatusConflict:
+	case errors.As(err, &refused) && refused.Status/100 == 4 && refused.Status != http.StatusTooManyRequests && refused.Status != http.StatusConflict:
 		return fmt.Errorf("create %s at %s: %w", name, p.ID, err)
 	case err != nil:
 		// The node is down, or there is no leader just now.
@@ -122,7 +125,7 @@ func (w *writers) end(t *testing.T) (acked map[string]string, newest uint64) {
 
 // listing returns every API that one node has, in at least this version. The
 // node answers from its own replica.
-func listing(ctx context.Context, p *Process, version uint64) (map[string]string, error) {
+func listing(ctx context.Context, p *procs.Process, version uint64) (map[string]string, error) {
 	all := map[string]string{}
 	position := ""
 	for {
@@ -147,7 +150,7 @@ func listing(ctx context.Context, p *Process, version uint64) (map[string]string
 }
 
 // stale reads a node's own replica, once that has reached a version.
-func stale(ctx context.Context, p *Process, path string, version uint64, out any) error {
+func stale(ctx context.Context, p *procs.Process, path string, version uint64, out any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.API+path, nil)
 	if err != nil {
 		return err
@@ -167,7 +170,7 @@ func stale(ctx context.Context, p *Process, path string, version uint64, out any
 
 // checkReplicas checks that every node has all that was acknowledged, and that
 // all nodes have the same.
-func checkReplicas(t *testing.T, c *Cluster, acked map[string]string, newest uint64) {
+func checkReplicas(t *testing.T, c *procs.Cluster, acked map[string]string, newest uint64) {
 	t.Helper()
 	ctx := within(t, patience)
 	// What was not acknowledged may still be committed: all that was under way
@@ -204,7 +207,7 @@ func checkReplicas(t *testing.T, c *Cluster, acked map[string]string, newest uin
 // TestLeaderKilledUnderWrites is guarantee 1 for one crash at a time: what was
 // acknowledged before and during each fail-over is there after it, on all nodes.
 func TestLeaderKilledUnderWrites(t *testing.T) {
-	c := start(t, Config{Nodes: 3, Edges: 1})
+	c := start(t, procs.Config{Nodes: 3, Edges: 1})
 	w := write(t, c, 16)
 	w.more(t, 200)
 	var failovers []time.Duration
@@ -226,7 +229,7 @@ func TestLeaderKilledUnderWrites(t *testing.T) {
 			t.Errorf("%s is dead and leads", leader.ID)
 		}
 		w.more(t, 100)
-		if err := StartAll(within(t, patience), leader); err != nil {
+		if err := procs.StartAll(within(t, patience), leader); err != nil {
 			t.Fatal(err)
 		}
 		w.more(t, 100)
@@ -240,7 +243,7 @@ func TestLeaderKilledUnderWrites(t *testing.T) {
 // TestLeaderPausedUnderWrites: a leader that stood still believes, when it goes
 // on, that it leads. Nothing may be acknowledged on the strength of that.
 func TestLeaderPausedUnderWrites(t *testing.T) {
-	c := start(t, Config{Nodes: 3, Edges: 1})
+	c := start(t, procs.Config{Nodes: 3, Edges: 1})
 	w := write(t, c, 12)
 	w.more(t, 100)
 	for range 2 {
@@ -267,17 +270,17 @@ func TestLeaderPausedUnderWrites(t *testing.T) {
 // TestAllNodesKilled is guarantee 1 for a power cut: disks are all that is left.
 // Guarantee 3 beside it: what edges show never goes back meanwhile.
 func TestAllNodesKilled(t *testing.T) {
-	c := start(t, Config{Nodes: 3, Edges: 2, OwnPorts: true})
-	tenant := settle(t, c)
-	watchers := serving(t, c, tenant)
+	c := start(t, procs.Config{Nodes: 3, Edges: 2, OwnPorts: true})
+	customer := settle(t, c)
+	watchers := serving(t, c, customer)
 	w := write(t, c, 12)
 	for range 2 {
 		w.more(t, 200)
-		if err := KillAll(c.Nodes...); err != nil {
+		if err := procs.KillAll(c.Nodes...); err != nil {
 			t.Fatal(err)
 		}
 		more(t, watchers, 20)
-		if err := StartAll(within(t, patience), c.Nodes...); err != nil {
+		if err := procs.StartAll(within(t, patience), c.Nodes...); err != nil {
 			t.Fatal(err)
 		}
 		w.more(t, 20)
@@ -286,31 +289,31 @@ func TestAllNodesKilled(t *testing.T) {
 	mustWait(t, c, newest)
 	more(t, watchers, 1)
 	end(t, watchers)
-	acked[tenant.api] = "tenant"
+	acked[customer.API] = "tenant"
 	checkReplicas(t, c, acked, newest)
 }
 
 // TestEverythingKilled: all processes of all roles at once, then all again.
 func TestEverythingKilled(t *testing.T) {
-	c := start(t, Config{Nodes: 3, Edges: 1, OwnPorts: true})
-	tenant := settle(t, c)
+	c := start(t, procs.Config{Nodes: 3, Edges: 1, OwnPorts: true})
+	customer := settle(t, c)
 	w := write(t, c, 8)
 	w.more(t, 100)
-	if err := KillAll(c.All()...); err != nil {
+	if err := procs.KillAll(c.All()...); err != nil {
 		t.Fatal(err)
 	}
 	acked, newest := w.end(t)
-	if err := StartAll(within(t, patience), c.All()...); err != nil {
+	if err := procs.StartAll(within(t, patience), c.All()...); err != nil {
 		t.Fatal(err)
 	}
 	mustWait(t, c, newest)
-	version, err := tenant.call(t.Context(), tenant.client(c.Edges[0]))
+	version, err := customer.Call(t.Context(), customer.Client(c.Edges[0]))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if version < newest {
 		t.Errorf("the edge decides by version %d after the barrier of %d", version, newest)
 	}
-	acked[tenant.api] = "tenant"
+	acked[customer.API] = "tenant"
 	checkReplicas(t, c, acked, newest)
 }
