@@ -14,9 +14,10 @@ import (
 	"strings"
 )
 
-// contains reports whether an address lies in a range; both are ours.
+// contains reports whether an address lies in a range, which is ours.
 func contains(cidr, address string) bool {
-	return netip.MustParsePrefix(cidr).Contains(netip.MustParseAddr(address))
+	a, err := netip.ParseAddr(address)
+	return err == nil && netip.MustParsePrefix(cidr).Contains(a)
 }
 
 // listeners are the TCP addresses that this process listens on, as the kernel
