@@ -99,18 +99,21 @@ var _ syncv1.EdgeSyncServer = (*publish.Publisher)(nil)
 // member already, because it is only starting again, is left alone.
 func (s *Server) join(ctx context.Context) error {
 	for {
-		if s.node.Ready() == nil {
-			return nil
+		// One of them leads, as a rule: all are asked before the next pause.
+		for _, i := range rand.Perm(len(s.cfg.Join)) {
+			if s.node.Ready() == nil {
+				return nil
+			}
+			address := s.cfg.Join[i]
+			err := s.tryJoin(ctx, address)
+			if err == nil || ctx.Err() != nil {
+				return nil
+			}
+			if Permanent(err) {
+				return fmt.Errorf("join by %s: %w", address, err)
+			}
+			s.cfg.Logger.Info("not joined yet", "component", "cluster", "node", s.cfg.ID, "by", address, "error", err)
 		}
-		address := s.cfg.Join[rand.IntN(len(s.cfg.Join))]
-		err := s.tryJoin(ctx, address)
-		if err == nil || ctx.Err() != nil {
-			return nil
-		}
-		if Permanent(err) {
-			return fmt.Errorf("join by %s: %w", address, err)
-		}
-		s.cfg.Logger.Info("not joined yet", "component", "cluster", "node", s.cfg.ID, "by", address, "error", err)
 		select {
 		case <-ctx.Done():
 			return nil

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -33,18 +32,16 @@ func (s *PeerServer) ReadIndex(ctx context.Context, _ *clusterv1.ReadIndexReques
 	return &clusterv1.ReadIndexResponse{Index: index}, nil
 }
 
-// Join adds a node that has no data yet. Leader only.
+// Join adds a node that has no data yet. Leader only; any other answers
+// UNAVAILABLE, for the caller to ask elsewhere or again.
 func (s *PeerServer) Join(ctx context.Context, req *clusterv1.JoinRequest) (*clusterv1.JoinResponse, error) {
 	if !s.node.IsLeader() {
-		return nil, notLeaderStatus()
+		return nil, status.Error(codes.Unavailable, ErrNotLeader.Error())
 	}
 	if err := s.meet(req.GetId(), req.GetInstance()); err != nil {
 		return nil, err
 	}
-	switch err := s.node.AddPeer(ctx, req.GetId(), req.GetAddress(), !req.GetVoter()); {
-	case errors.Is(err, ErrNotLeader):
-		return nil, notLeaderStatus()
-	case err != nil:
+	if err := s.node.AddPeer(ctx, req.GetId(), req.GetAddress(), !req.GetVoter()); err != nil {
 		return nil, status.Error(codes.Unavailable, err.Error())
 	}
 	return &clusterv1.JoinResponse{}, nil
