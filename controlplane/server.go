@@ -86,6 +86,7 @@ type Config struct {
 	Registerer prometheus.Registerer
 	// Cluster tunes consensus; zero values take the defaults of package cluster.
 	HeartbeatTimeout, ElectionTimeout time.Duration
+	KeepLeadership                    bool
 }
 
 // Server is one control-plane node.
@@ -133,6 +134,7 @@ func New(cfg Config) (*Server, error) {
 		Registerer:       cfg.Registerer,
 		HeartbeatTimeout: cfg.HeartbeatTimeout,
 		ElectionTimeout:  cfg.ElectionTimeout,
+		KeepLeadership:   cfg.KeepLeadership,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cluster node %s: %w", cfg.ID, err)

@@ -44,6 +44,9 @@ type Config struct {
 	// Bootstrap lists the initial voters, the same list on every node. It is
 	// used on the first start only. A node without it waits to be added.
 	Bootstrap []Server
+	// KeepLeadership: do not hand the leadership over at the end, because the
+	// other nodes end at the same time.
+	KeepLeadership bool
 	// PeerConn returns a connection to another node's gRPC services; nil: a
 	// node alone.
 	PeerConn   func(address string) (grpc.ClientConnInterface, error)

@@ -54,7 +54,7 @@ func (n *Node) found(ctx context.Context, log LogStore, snapshots raft.SnapshotS
 		})
 	}
 	// Every founder writes the same first entry, so it does not matter who wins.
-	err = raft.BootstrapCluster(n.cfg.raft(newRaftLogger(n.cfg.Logger)), log, log, snapshots, nil, configuration)
+	err = raft.BootstrapCluster(n.cfg.raft(newRaftLogger(n.cfg.Logger, func() bool { return ctx.Err() != nil })), log, log, snapshots, nil, configuration)
 	if err != nil {
 		return false, fmt.Errorf("write the first entry: %w", err)
 	}

@@ -18,11 +18,16 @@ import (
 // there to cope with, and its news are details here.
 type raftLogger struct {
 	out     *slog.Logger
+	ending  func() bool
 	name    string
 	implied []any
 }
 
-func newRaftLogger(out *slog.Logger) hclog.Logger { return &raftLogger{out: out} }
+// newRaftLogger returns one for a node that is ending when ending says so: from
+// then on all is detail, since peers that may be ending too are no news.
+func newRaftLogger(out *slog.Logger, ending func() bool) hclog.Logger {
+	return &raftLogger{out: out, ending: ending}
+}
 
 func lower(level hclog.Level) slog.Level {
 	switch level {
@@ -51,7 +56,7 @@ func ownDoing(arg any) bool {
 }
 
 func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
-	if expected[msg] || slices.ContainsFunc(args, ownDoing) {
+	if expected[msg] || slices.ContainsFunc(args, ownDoing) || l.ending() {
 		level = hclog.Info
 	}
 	ctx := context.Background()
@@ -81,7 +86,7 @@ func (l *raftLogger) IsError() bool { return l.out.Enabled(context.Background(),
 func (l *raftLogger) ImpliedArgs() []any { return l.implied }
 
 func (l *raftLogger) With(args ...any) hclog.Logger {
-	return &raftLogger{out: l.out.With(args...), name: l.name, implied: append(l.implied[:len(l.implied):len(l.implied)], args...)}
+	return &raftLogger{out: l.out.With(args...), ending: l.ending, name: l.name, implied: append(l.implied[:len(l.implied):len(l.implied)], args...)}
 }
 
 func (l *raftLogger) Name() string { return l.name }
@@ -89,7 +94,7 @@ func (l *raftLogger) Name() string { return l.name }
 func (l *raftLogger) Named(name string) hclog.Logger { return l.ResetNamed(name) }
 
 func (l *raftLogger) ResetNamed(name string) hclog.Logger {
-	return &raftLogger{out: l.out, name: name, implied: l.implied}
+	return &raftLogger{out: l.out, ending: l.ending, name: name, implied: l.implied}
 }
 
 func (l *raftLogger) SetLevel(hclog.Level) {}

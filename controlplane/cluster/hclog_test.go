@@ -14,7 +14,8 @@ import (
 
 func TestRaftLogger(t *testing.T) {
 	var out bytes.Buffer
-	l := newRaftLogger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	ending := false
+	l := newRaftLogger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})), func() bool { return ending })
 	for _, test := range []struct {
 		name string
 		log  func()
@@ -26,6 +27,11 @@ func TestRaftLogger(t *testing.T) {
 		{"details", func() { l.Debug("d"); l.Trace("t") }, nil},
 		{"what this node closed itself", func() { l.Error("failed", "error", fmt.Errorf("read: %w", net.ErrClosed)) }, []string{"level=DEBUG"}},
 		{"what another did", func() { l.Error("failed", "error", errors.New("reset")) }, []string{"level=WARN", "error=reset"}},
+		{"what others do while it ends", func() {
+			ending = true
+			defer func() { ending = false }()
+			l.Error("failed", "error", errors.New("reset"))
+		}, []string{"level=DEBUG", "error=reset"}},
 		{"a format", func() { l.Warn("w", "servers", hclog.Fmt("%+v", []int{1})) }, []string{"servers=[1]"}},
 		{"attributes of its parent", func() { l.With("id", "x").Named("sub").Error("e") }, []string{"id=x"}},
 		{"through the standard library", func() { l.StandardLogger(nil).Print("hello") }, []string{"level=DEBUG", "msg=hello"}},

@@ -102,7 +102,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, inner.Close()) }()
 	log := newWatchedLog(inner, n.metrics.syncs)
-	logger := newRaftLogger(n.cfg.Logger)
+	logger := newRaftLogger(n.cfg.Logger, func() bool { return ctx.Err() != nil })
 	snapshots, err := n.cfg.OpenSnapshots(n.cfg.Dir, logger)
 	if err != nil {
 		return errors.Join(err, n.gate.Close())
@@ -203,6 +203,9 @@ func (n *Node) serve(ctx context.Context, r *raft.Raft, t *transport, log *watch
 // handOver gives the leadership away before this node ends, so that the others
 // need not miss it first. Failing that they will.
 func (n *Node) handOver(ctx context.Context) {
+	if n.cfg.KeepLeadership {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.cfg.ElectionTimeout)
 	defer cancel()
 	if err := n.TransferLeader(ctx, ""); err != nil && !errors.Is(err, ErrNotLeader) {

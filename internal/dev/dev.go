@@ -187,7 +187,7 @@ func (c *Cluster) assembleNodes(open *listeners) error {
 		}
 		node, err := controlplane.New(controlplane.Config{
 			ID: nodeID(i), Dir: controlplane.DataDir(c.addresses.Data, nodeID(i)), CA: c.ca, Identity: identity,
-			GRPC: ln, API: api, Bootstrap: voters, Auth: "none",
+			GRPC: ln, API: api, Bootstrap: voters, KeepLeadership: true, Auth: "none",
 			Logger: c.cfg.Logger, Registerer: c.registerer("node", nodeID(i)),
 		})
 		if err != nil {
