@@ -55,7 +55,8 @@ func (p *Proxy) connect(ctx context.Context, d demand) (net.Conn, error) {
 	if err != nil {
 		return nil, &failure{failUser, err}
 	}
-	place, err := p.place(ctx, where)
+	asked := time.Now()
+	place, err := p.place(ctx, where, asked.Add(-placementLife))
 	if err != nil {
 		return nil, fail(failGeneral, "place client %s: %w", where, err)
 	}
@@ -68,6 +69,13 @@ func (p *Proxy) connect(ctx context.Context, d demand) (net.Conn, error) {
 	var last error
 	for _, a := range addrs {
 		to, ok := place.target(netip.AddrPortFrom(a, d.port), p.cfg.EdgePort)
+		if !ok {
+			// The VPC that has this address may be newer than the placement.
+			if place, err = p.place(ctx, where, asked); err != nil {
+				return nil, fail(failGeneral, "place client %s: %w", where, err)
+			}
+			to, ok = place.target(netip.AddrPortFrom(a, d.port), p.cfg.EdgePort)
+		}
 		if !ok {
 			last = fail(failUnreachable, "%s has address %s, to which there is no route from %s", d.host, a, where)
 			continue
@@ -97,43 +105,49 @@ func dialKind(err error) failureKind {
 }
 
 // place is Config.Resolve with a short memory: a page of a browser opens many
-// connections at once.
-func (p *Proxy) place(ctx context.Context, w Where) (Placement, error) {
+// connections at once. What it returns was asked for at since or later.
+func (p *Proxy) place(ctx context.Context, w Where, since time.Time) (Placement, error) {
 	key := w.String()
-	now := time.Now()
 	p.mu.Lock()
-	known, ok := p.placed[key]
+	known := p.placed[key]
 	p.mu.Unlock()
-	if ok && now.Sub(known.at) < placementLife {
-		return known.Placement, nil
-	}
-	// Not this client's context: others may wait for the same answer.
-	result := p.flight.DoChan(key, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), placeTime)
-		defer cancel()
-		place, err := p.cfg.Resolve(ctx, w)
-		if err != nil {
-			return nil, err
-		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		for k, old := range p.placed {
-			if time.Since(old.at) >= placementLife {
-				delete(p.placed, k)
+	for known.at.Before(since) {
+		// Not this client's context: others may wait for the same answer.
+		result := p.flight.DoChan(key, func() (any, error) {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), placeTime)
+			defer cancel()
+			return p.resolve(ctx, w)
+		})
+		select {
+		case r := <-result: // of a flight that may have begun before since
+			if r.Err != nil {
+				return Placement{}, r.Err
 			}
+			known = r.Val.(placed)
+		case <-ctx.Done():
+			return Placement{}, ctx.Err()
 		}
-		p.placed[key] = placed{place, time.Now()}
-		return place, nil
-	})
-	select {
-	case r := <-result:
-		if r.Err != nil {
-			return Placement{}, r.Err
-		}
-		return r.Val.(Placement), nil
-	case <-ctx.Done():
-		return Placement{}, ctx.Err()
 	}
+	return known.Placement, nil
+}
+
+// resolve asks Config.Resolve, remembers the answer, and forgets what is too old.
+func (p *Proxy) resolve(ctx context.Context, w Where) (placed, error) {
+	began := time.Now()
+	place, err := p.cfg.Resolve(ctx, w)
+	if err != nil {
+		return placed{}, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for k, old := range p.placed {
+		if time.Since(old.at) >= placementLife {
+			delete(p.placed, k)
+		}
+	}
+	known := placed{place, began}
+	p.placed[w.String()] = known
+	return known, nil
 }
 
 // lookup asks the place's resolver for the addresses of a host.

@@ -60,7 +60,7 @@ type Proxy struct {
 
 type placed struct {
 	Placement
-	at time.Time
+	at time.Time // when it was asked for
 }
 
 // New makes a Proxy that does not listen yet.

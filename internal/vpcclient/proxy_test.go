@@ -336,6 +336,40 @@ func TestConnect(t *testing.T) {
 	}
 }
 
+// A VPC made a moment ago is reachable although the client's placement, which is
+// kept for a while, does not know it.
+func TestPlacementFollowsNewVPC(t *testing.T) {
+	port := echo(t)
+	mappings := []Mapping{{VPC: "vpc-1", Prefix: netip.MustParsePrefix("10.70.0.0/16"), Octet: 70}}
+	asked := 0
+	p, err := New(Config{
+		Network: netx.Host(), Addr: "127.0.0.1:0", EdgePort: port, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Resolve: func(context.Context, Where) (Placement, error) {
+			asked++
+			return Placement{LocalAddr: netip.MustParseAddr(clientAddr), Mappings: mappings}, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := demand{user: "onprem", host: "10.71.0.10", port: 443}
+	if _, err := p.connect(t.Context(), d); kindOf(err) != failUnreachable {
+		t.Fatalf("before the VPC is there: %v, want no route", err)
+	}
+	before := asked
+	mappings = append(mappings, Mapping{VPC: "vpc-2", Prefix: netip.MustParsePrefix("10.71.0.0/16"), Octet: 71})
+	for range 3 {
+		conn, err := p.connect(t.Context(), d)
+		if err != nil {
+			t.Fatalf("after: %v", err)
+		}
+		conn.Close()
+	}
+	if asked != before+1 {
+		t.Errorf("the placement was asked for %d times after the VPC was made, want once", asked-before)
+	}
+}
+
 func TestWhere(t *testing.T) {
 	for _, user := range []string{"vpc-1", "vpc-1/subnet-2", "vpc-1/subnet-2/sg-3+sg-4", "vpc-1//sg-3", "internet", "onprem", "onprem/vpc-1+vpc-2"} {
 		w, err := ParseWhere(user)
