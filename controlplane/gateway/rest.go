@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -144,6 +146,10 @@ func (s *restService) rewrite(ctx context.Context, msg proto.Message) (any, erro
 	return document{s.operation(ctx), msg}, nil
 }
 
+// misread is how grpc-gateway begins to say which query parameter it could not
+// read; the rest of it is about Go.
+var misread = regexp.MustCompile(`^parsing field "(\w+)": `)
+
 // failed answers an error of reading the request or of the service.
 func (s *restService) failed(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
 	if md, ok := runtime.ServerMetadataFromContext(ctx); ok {
@@ -155,6 +161,8 @@ func (s *restService) failed(ctx context.Context, _ *runtime.ServeMux, _ runtime
 		e = b.err
 	} else if httpError, ok := errors.AsType[*runtime.HTTPStatusError](err); ok {
 		e = apierr.BadRequest("%v", httpError.Err)
+	} else if m := misread.FindStringSubmatch(status.Convert(err).Message()); m != nil {
+		e = apierr.BadRequest("Invalid value for parameter %s", m[1])
 	} else {
 		e = apierr.FromGRPC(err)
 	}

@@ -282,6 +282,18 @@ func TestRESTWrongBodies(t *testing.T) {
 	}
 }
 
+func TestRESTWrongQuery(t *testing.T) {
+	conn := &services{}
+	url := front(t, conn)
+	got := send(t, "GET", url+"/restapis?limit=many", "")
+	if got.status != 400 || got.header.Get("x-amzn-ErrorType") != "BadRequestException" || got.body != `{"message":"Invalid value for parameter limit"}` {
+		t.Errorf("got %d %s %s", got.status, got.header.Get("x-amzn-ErrorType"), got.body)
+	}
+	if conn.method != "" {
+		t.Errorf("called %s", conn.method)
+	}
+}
+
 func TestRESTOperationsThatAreNotThere(t *testing.T) {
 	conn := &services{}
 	url := front(t, conn)
