@@ -63,6 +63,11 @@ func TestRecorded(t *testing.T) {
 			}
 		})
 	}
+	for name := range floor {
+		if !slices.Contains(files, filepath.Join(recordedFolder, name)) {
+			t.Errorf("%s has a line in %s, but no records", name, floorFile)
+		}
+	}
 	scoreTable = table(scores)
 }
 
@@ -75,10 +80,10 @@ func replaySequence(t *testing.T, id string, s sequence, supplied map[string][]c
 	var sum score
 	r := newReplay(t)
 	for i, step := range s.Steps {
-		known, asked := &sum.known, &sum.matched
+		known, matched := &sum.known, &sum.matched
 		if len(step.Calls) == 0 {
 			step.Calls = supplied[step.Step]
-			known, asked = &sum.supplied, &sum.suppliedOK
+			known, matched = &sum.supplied, &sum.suppliedOK
 		}
 		if len(step.Calls) == 0 {
 			sum.unknown++
@@ -89,7 +94,7 @@ func replaySequence(t *testing.T, id string, s sequence, supplied map[string][]c
 			t.Logf("%s, step %d, %s (-recorded +answered):\n%s", id, i, step.Step, diff)
 			continue
 		}
-		*asked++
+		*matched++
 	}
 	return sum
 }
