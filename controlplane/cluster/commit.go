@@ -52,7 +52,6 @@ func (n *Node) tell(ctx context.Context, t *transport, to raft.Server, last fsm.
 	request := &raft.AppendEntriesRequest{
 		RPCHeader:         n.header(),
 		Term:              last.Term,
-		Leader:            t.EncodePeer(raft.ServerID(n.cfg.ID), raft.ServerAddress(n.cfg.Address)),
 		PrevLogEntry:      last.Index,
 		PrevLogTerm:       last.Term,
 		LeaderCommitIndex: last.Index,

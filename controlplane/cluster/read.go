@@ -232,7 +232,6 @@ func (n *Node) heartbeat(t *transport, to raft.Server, term uint64) {
 	request := &raft.AppendEntriesRequest{
 		RPCHeader: n.header(),
 		Term:      term,
-		Leader:    t.EncodePeer(raft.ServerID(n.cfg.ID), raft.ServerAddress(n.cfg.Address)),
 	}
 	// The transport records what matters of the answer.
 	_ = t.AppendEntries(to.ID, to.Address, request, &raft.AppendEntriesResponse{})

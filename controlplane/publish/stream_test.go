@@ -455,7 +455,12 @@ func TestManualAcknowledgement(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run(ctx) }()
-	defer func() { cancel(); _ = <-ended }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	}()
 	<-installed
 	index := l.commit(deployed("aaaaaaaaaa", "d2", allow))
 	for <-installed < index {
