@@ -23,16 +23,22 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if built != "" {
+		_ = os.RemoveAll(built)
+	}
+	os.Exit(code)
 }
 
+// built is the folder of the binary, if a benchmark needed it.
+var built string
+
 // binary builds postern once, when a benchmark first needs it.
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "postern-bench-")
-	if err != nil {
+var binary = sync.OnceValues(func() (name string, err error) {
+	if built, err = os.MkdirTemp("", "postern-bench-"); err != nil {
 		return "", err
 	}
-	return procs.Build(context.Background(), dir)
+	return procs.Build(context.Background(), built)
 })
 
 func build(b *testing.B) string {
