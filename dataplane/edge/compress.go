@@ -157,7 +157,7 @@ func (c *compressor) close() error {
 
 // decompress makes the body of a compressed request plain. What can't be
 // decompressed fails as it is read.
-func decompress(w http.ResponseWriter, r *http.Request) {
+func decompress(r *http.Request) {
 	e := encoding(strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))))
 	if e != gzipped && e != deflated || r.ContentLength == 0 {
 		return
@@ -165,7 +165,7 @@ func decompress(w http.ResponseWriter, r *http.Request) {
 	r.Header.Del("Content-Encoding")
 	r.ContentLength = -1
 	// The limit counts once more, so that a small request can't become a huge one.
-	r.Body = http.MaxBytesReader(w, &inflated{from: r.Body, encoding: e}, integration.MaxBody)
+	r.Body = http.MaxBytesReader(nil, &inflated{from: r.Body, encoding: e}, integration.MaxBody)
 }
 
 // inflated reads a compressed body; its head is read with the first Read.

@@ -60,7 +60,7 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		header["x-postern-version"] = q.in.version
 	}
 	if v == allowed {
-		v = q.admit(w, r)
+		v = q.admit(r)
 	}
 	e.metrics.decision(v)
 	if v != allowed {
@@ -102,7 +102,7 @@ func (e *Edge) timedDecide(q *request, r *http.Request) verdict {
 
 // admit is what comes between the policies and the backend: API key, throttle,
 // size, validation.
-func (q *request) admit(w http.ResponseWriter, r *http.Request) verdict {
+func (q *request) admit(r *http.Request) verdict {
 	p := q.prepared
 	switch {
 	case p.needKey:
@@ -113,10 +113,12 @@ func (q *request) admit(w http.ResponseWriter, r *http.Request) verdict {
 		return bodyTooLong
 	}
 	if r.ContentLength != 0 {
-		r.Body = http.MaxBytesReader(w, r.Body, integration.MaxBody)
+		// It gets no ResponseWriter to warn: the body is read by the goroutine that
+		// sends it on, maybe while this one writes the answer's header.
+		r.Body = http.MaxBytesReader(nil, r.Body, integration.MaxBody)
 	}
 	if q.stage.MinimumCompressionSize >= 0 {
-		decompress(w, r)
+		decompress(r)
 	}
 	if len(p.required) > 0 {
 		if q.missing = p.missing(q, r); len(q.missing) > 0 {
