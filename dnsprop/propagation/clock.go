@@ -29,6 +29,11 @@ func ClockOf(c *statev1.DnsClock) Clock {
 	}
 }
 
+// latest is where the clock stops. Instants are counted in nanoseconds since
+// 1970, which end in 2262; a clock that ran over would show 1677 again. What is
+// left is room for delays and TTLs.
+var latest = time.Date(2250, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // Proto is the clock as a record holds it.
 func (c Clock) Proto() *statev1.DnsClock {
 	return &statev1.DnsClock{DnsTime: c.DNSTime.UnixNano(), WallTime: c.WallTime.UnixNano(), Speed: c.Speed}
@@ -39,7 +44,14 @@ func (c Clock) Proto() *statev1.DnsClock {
 // shows less than was committed.
 func (c Clock) Now(wall time.Time) time.Time {
 	elapsed := max(wall.Sub(c.WallTime), 0)
-	return c.DNSTime.Add(scale(elapsed, c.Speed)).UTC()
+	return capped(c.DNSTime.Add(scale(elapsed, c.Speed)))
+}
+
+func capped(t time.Time) time.Time {
+	if t.After(latest) {
+		return latest
+	}
+	return t.UTC()
 }
 
 // Wall is the wall time at which the clock shows a DNS instant, if it is left
@@ -57,7 +69,7 @@ func (c Clock) Wall(instant time.Time) (time.Time, bool) {
 
 // Advance is the clock moved forward by d; a negative d moves nothing.
 func (c Clock) Advance(wall time.Time, d time.Duration) Clock {
-	return Clock{DNSTime: c.Now(wall).Add(max(d, 0)), WallTime: c.base(wall), Speed: c.Speed}
+	return Clock{DNSTime: capped(c.Now(wall).Add(max(d, 0))), WallTime: c.base(wall), Speed: c.Speed}
 }
 
 // WithSpeed is the clock running at another speed from now on: it starts from

@@ -231,6 +231,28 @@ func TestClock(t *testing.T) {
 	}
 }
 
+// Instants are stored as nanoseconds since 1970: a clock that ran past their
+// end would show 1677, and every name would be gone.
+func TestClockStopsBeforeInstantsEnd(t *testing.T) {
+	wall := time.Unix(1_700_000_000, 0)
+	stored := func(c Clock) Clock { return ClockOf(c.Proto()) }
+	clock := ClockOf(nil)
+	for i := range 40 {
+		next := stored(clock.Advance(wall, 10*365*24*time.Hour))
+		if next.Now(wall).Before(clock.Now(wall)) {
+			t.Fatalf("advance %d: %v after %v", i, next.Now(wall), clock.Now(wall))
+		}
+		clock = next
+	}
+	fast := stored(ClockOf(nil).WithSpeed(wall, 10_000))
+	for days := range 400 {
+		at := fast.Now(wall.Add(time.Duration(days) * 24 * time.Hour))
+		if at.Before(wall) || at.UnixNano() < wall.UnixNano() || at.After(latest) {
+			t.Fatalf("after %d days: %v", days, at)
+		}
+	}
+}
+
 // Whatever happens to a clock, what it shows never goes back.
 func TestClockNeverGoesBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
