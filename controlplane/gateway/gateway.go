@@ -21,7 +21,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -277,8 +279,30 @@ func (g *Gateway) refuse(r *http.Request, badQuery error) *apierr.Error {
 	if err := g.origin.Check(probe); err != nil {
 		return apierr.New(apierr.KindAccessDenied, "", "Refused: %v", err)
 	}
+	if !ownName(r.Host) {
+		return apierr.New(apierr.KindAccessDenied, "", "Refused: the host name %q is not one of this machine or of AWS", r.Host)
+	}
 	return nil
 }
+
+// ownName tells whether a Host header may lead here. A page of another site can
+// have its own name resolve to loopback (DNS rebinding): to the browser this
+// listener then is that site, and no header tells. Such a name is always a
+// public one, so addresses pass, and names that public DNS never gives to
+// strangers.
+func ownName(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil || !strings.Contains(name, ".") {
+		return true
+	}
+	return slices.ContainsFunc(ownSuffixes, func(suffix string) bool { return strings.HasSuffix(name, suffix) })
+}
+
+var ownSuffixes = []string{".localhost", ".local", ".internal", ".test", ".amazonaws.com", ".amazonaws.com.cn"}
 
 func validQuery(raw string) bool {
 	text, err := url.QueryUnescape(raw)

@@ -348,3 +348,31 @@ func TestRoute53(t *testing.T) {
 		}
 	}
 }
+
+// A name of a stranger's that resolves to loopback makes the browser take this
+// listener for the stranger's site: no header but Host tells.
+func TestRebindingIsRefused(t *testing.T) {
+	for host, want := range map[string]bool{
+		"127.0.0.1:4780": true, "[::1]:4780": true, "localhost:4780": true, "LOCALHOST": true, "postern": true, "x.localhost": true,
+		"host.docker.internal:4780": true, "apigateway.us-west-2.amazonaws.com": true, "ec2.amazonaws.com.": true,
+		"evil.example:4780": false, "127.0.0.1.evil.example:4780": false, "amazonaws.com.evil.example": false, "evilamazonaws.com": false, "localhost.evil.example.": false,
+	} {
+		if got := ownName(host); got != want {
+			t.Errorf("%s: %v", host, got)
+		}
+	}
+	conn := &services{}
+	r, err := http.NewRequest(http.MethodPost, front(t, conn)+"/_postern/reset", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Host = "evil.example:4780"
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusForbidden || conn.method != "" {
+		t.Errorf("got %s, reached %q", res.Status, conn.method)
+	}
+}
