@@ -107,6 +107,17 @@ func (p *Publisher) counts(h *syncv1.Hello) bool {
 	return true
 }
 
+// registeredAs says whether all places of a Hello are registered as it says.
+func (p *Publisher) registeredAs(h *syncv1.Hello) bool {
+	v := p.cfg.Store.View()
+	for _, info := range h.GetPlaces() {
+		if rec := placeRecord(v, info.GetId()); p.cfg.Register != nil && (rec == nil || !sameRegistration(rec, h.GetCarrier(), info)) {
+			return false
+		}
+	}
+	return true
+}
+
 func sameRegistration(rec *statev1.Place, carrier string, info *syncv1.PlaceInfo) bool {
 	return rec.GetCarrier() == carrier && rec.GetKind() == info.GetKind() && rec.GetAz() == info.GetAz() &&
 		rec.GetAddress() == info.GetAddress() && rec.GetMaxStalenessMs() == info.GetMaxStalenessMs()

@@ -125,6 +125,10 @@ func (s *subscription) serve(ctx context.Context, hello *syncv1.Hello) error {
 		if err := s.proven(ctx); err != nil {
 			return err
 		}
+		// It may be registered otherwise by now than this node knew before.
+		if !p.registeredAs(hello) {
+			return status.Error(codes.Aborted, "this node lagged behind a registration")
+		}
 	}
 	return s.loop(ctx, hello.GetHashes())
 }

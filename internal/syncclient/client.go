@@ -103,9 +103,10 @@ type Client struct {
 	instance string
 	removed  bool // as the folder has it
 
-	// Only Run's goroutine uses these two.
-	set   *set
-	cache *cache
+	// Only Run's goroutine uses these three.
+	set      *set
+	cache    *cache
+	promised time.Duration // see bound.go
 
 	index atomic.Uint64 // written under mu, with rejected
 	echo  atomic.Int64  // reading of the clock as of which all is fresh; 0: never
@@ -148,6 +149,9 @@ func New(cfg Config) (*Client, error) {
 	c := &Client{cfg: cfg, set: newSet(), places: slices.Clone(cfg.Places), shown: map[string]uint64{}}
 	var err error
 	if c.instance, c.removed, err = openFolder(cfg.Dir, cfg.Rand); err != nil {
+		return nil, fmt.Errorf("open folder of %s: %w", cfg.Carrier, err)
+	}
+	if c.promised, err = readBound(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("open folder of %s: %w", cfg.Carrier, err)
 	}
 	return c, nil

@@ -9,12 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 const (
 	instanceFile = "instance"
 	removedFile  = "removed"
 	cacheFile    = "snapshot.cache"
+	boundFile    = "max-staleness"
 )
 
 // openFolder makes the folder and its instance number, or reads them.
@@ -53,6 +55,34 @@ func openFolder(dir string, random io.Reader) (instance string, removed bool, er
 		return "", false, err
 	}
 	return instance, removed, nil
+}
+
+// readBound returns the staleness bound that the cluster may hold this folder's
+// place to, 0 for none.
+func readBound(dir string) (time.Duration, error) {
+	if dir == "" {
+		return 0, nil
+	}
+	text, err := os.ReadFile(filepath.Join(dir, boundFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	bound, err := time.ParseDuration(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", boundFile, err)
+	}
+	return bound, nil
+}
+
+// writeBound replaces what readBound returns.
+func writeBound(dir string, bound time.Duration) error {
+	if dir == "" {
+		return nil
+	}
+	return writeFile(filepath.Join(dir, boundFile), []byte(bound.String()+"\n"))
 }
 
 // markRemoved makes sure that what the folder holds is never served again.

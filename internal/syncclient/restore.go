@@ -141,6 +141,11 @@ func (c *Client) restore() error {
 	if c.cfg.Dir == "" {
 		return nil
 	}
+	if c.outgrown() {
+		c.cfg.Logger.Warn("cache not used: the cluster may take this place for one that denies until it knows the new staleness bound",
+			"bound", c.bound(), "registered", c.promised)
+		return nil
+	}
 	path := filepath.Join(c.cfg.Dir, cacheFile)
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -48,6 +48,9 @@ type refusal struct {
 
 // follow keeps one stream until it ends. spoke: the server said something of use.
 func (c *Client) follow(ctx context.Context, server string) (spoke bool, err error) {
+	if err := c.promise(); err != nil {
+		return false, fmt.Errorf("note the staleness bound: %w", err)
+	}
 	conn, err := c.cfg.Dial(server)
 	if err != nil {
 		return false, fmt.Errorf("dial %s: %w", server, err)
@@ -124,6 +127,9 @@ func (s *stream) receive(ctx context.Context, silence *time.Timer) (spoke bool, 
 		silence.Stop()
 		if err != nil {
 			return spoke, s.cause(ctx, err)
+		}
+		if resp.GetRefused() == nil {
+			s.c.registered()
 		}
 		switch m := resp.GetMessage().(type) {
 		case *syncv1.SubscribeResponse_Snapshot:
