@@ -74,7 +74,7 @@ func (s *ALPNSplitter) Run(ctx context.Context) error {
 	release := context.AfterFunc(ctx, func() { s.inner.Close() })
 	defer release()
 	for {
-		conn, err := accept(s.inner)
+		conn, err := Accept(s.inner)
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return nil
@@ -116,8 +116,9 @@ func (s *ALPNSplitter) handshake(ctx context.Context, raw net.Conn) {
 	}
 }
 
-// accept waits out errors that pass, such as too many open files.
-func accept(ln net.Listener) (net.Conn, error) {
+// Accept waits out errors that pass, such as too many open files: a process that
+// ended for them would turn a busy moment into an outage.
+func Accept(ln net.Listener) (net.Conn, error) {
 	pause := 5 * time.Millisecond
 	for {
 		conn, err := ln.Accept()

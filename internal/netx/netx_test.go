@@ -12,7 +12,10 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"os"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -166,4 +169,27 @@ func TestSplitALPN(t *testing.T) {
 			t.Errorf("listener ended with %v", err)
 		}
 	}
+}
+
+// flaky is a listener that runs out of files first.
+type flaky struct {
+	net.Listener
+	failures int
+}
+
+func (f *flaky) Accept() (net.Conn, error) {
+	if f.failures > 0 {
+		f.failures--
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	return nil, net.ErrClosed
+}
+
+func TestAcceptWaitsOutWhatPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &flaky{failures: 12}
+		if _, err := Accept(f); !errors.Is(err, net.ErrClosed) || f.failures != 0 {
+			t.Errorf("%v with %d failures left", err, f.failures)
+		}
+	})
 }

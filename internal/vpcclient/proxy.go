@@ -107,7 +107,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	defer stop()
 	slots := make(chan struct{}, maxConns)
 	for {
-		conn, err := p.listener.Accept()
+		conn, err := netx.Accept(p.listener)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil
