@@ -188,6 +188,21 @@ func TestHTTPProxyPassesEverything(t *testing.T) {
 	}
 }
 
+// What the policy saw as one segment must not become two on the way out: a
+// character of the uri that URLs don't have has net/url decode all of the path.
+func TestPathIsNotDecodedBesideOddLiterals(t *testing.T) {
+	for _, literal := range []string{"/plain/", "/a b/", "/été/", "/a|b/", `/a"b/`, "/a%2Fb|/"} {
+		b := newBackend(t)
+		f := &front{in: integrationOf("HTTP_PROXY", b.URL+literal+"{proxy}?x=1"), path: "/files/{proxy+}", raw: "/files/..%2Fadmin/%41"}
+		if _, fault, err := f.call(t); fault != None {
+			t.Fatal(literal, fault, err)
+		}
+		if !strings.HasSuffix(b.got.uri, "/..%2Fadmin/%41?x=1") {
+			t.Errorf("%s: the backend got %s", literal, b.got.uri)
+		}
+	}
+}
+
 func TestHTTPProxyMergesMappings(t *testing.T) {
 	b := newBackend(t)
 	f := front{in: integrationOf("HTTP_PROXY", b.URL+"/{id}"), path: "/pets/{pet}", raw: "/pets/7%2F8?keep=1&over=2", variables: map[string]string{"v": "var"},
