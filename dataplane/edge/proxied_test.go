@@ -109,6 +109,39 @@ func TestChunkedBodyOverTheLimit(t *testing.T) {
 	}
 }
 
+// The same once the backend has begun to answer, but not said anything yet.
+func TestChunkedBodyOverTheLimitAfterTheHead(t *testing.T) {
+	answering, sent := make(chan struct{}), make(chan struct{})
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		both := http.NewResponseController(w)
+		_ = both.EnableFullDuplex()
+		w.WriteHeader(http.StatusOK)
+		_ = both.Flush()
+		close(answering)
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-sent
+	}))
+	defer backend.Close()
+	r := start(t, proxied(newWorld(), backend.URL), nil)
+	body, feed := io.Pipe()
+	go func() {
+		defer close(sent)
+		_, _ = feed.Write(make([]byte, 1<<20))
+		<-answering
+		_, _ = feed.Write(make([]byte, integration.MaxBody))
+		_ = feed.Close()
+	}()
+	res, err := r.client(clientA, eniA).Post("https://"+privateHost+"/prod/proxy/x", "application/octet-stream", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = body.CloseWithError(io.ErrClosedPipe)
+	defer res.Body.Close()
+	if text, _ := io.ReadAll(res.Body); res.StatusCode != 413 {
+		t.Errorf("got %d %s", res.StatusCode, text)
+	}
+}
+
 // Why a method can't be carried out is in the log at its usual level, but calls
 // can't flood it.
 func TestReasonIsLoggedOnce(t *testing.T) {

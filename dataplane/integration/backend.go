@@ -55,6 +55,7 @@ type Call struct {
 	query  queryValues
 	parsed bool
 	body   []byte // whole, once something needed it
+	upload *upload
 }
 
 // Context is what a call knows as $context.

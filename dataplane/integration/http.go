@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // smallBody is held in memory, so that a request can be sent again when an idle
@@ -21,6 +22,43 @@ const smallBody = 16 << 10
 var errTemplate = errors.New("template needs the mapping language, which is not available yet")
 
 func (b *Backend) serveHTTP(w http.ResponseWriter, c *Call) (Fault, error) {
+	fault, err := b.exchange(w, c)
+	if fault == Network && c.upload != nil {
+		// A body that fails under way ends the connection; what is seen of that may
+		// be the broken answer alone.
+		var tooLarge *http.MaxBytesError
+		switch cause := c.upload.failure(); {
+		case errors.As(cause, &tooLarge):
+			return RequestTooLarge, nil
+		case errors.Is(cause, ErrBadBody):
+			return BadBody, cause
+		}
+	}
+	return fault, err
+}
+
+// upload is a body that is streamed to the backend and remembers how it failed.
+type upload struct {
+	io.ReadCloser
+	err atomic.Pointer[error]
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	n, err := u.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		u.err.Store(&err)
+	}
+	return n, err
+}
+
+func (u *upload) failure() error {
+	if err := u.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (b *Backend) exchange(w http.ResponseWriter, c *Call) (Fault, error) {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), b.timeout)
 	defer cancel()
 	out, fault, err := b.outgoing(ctx, c)
@@ -147,7 +185,8 @@ func (b *Backend) outgoing(ctx context.Context, c *Call) (*http.Request, Fault, 
 		out.Body = io.NopCloser(bytes.NewReader(body))
 		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	default:
-		out.Body = in.Body
+		c.upload = &upload{ReadCloser: in.Body}
+		out.Body = c.upload
 	}
 	return out.WithContext(ctx), None, nil
 }
