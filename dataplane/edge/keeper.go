@@ -54,6 +54,9 @@ type Keeper struct {
 }
 
 const (
+	// maxRegions is what one certificate has room for: its signer takes 256 names,
+	// two a region. AWS has not forty regions.
+	maxRegions = 128
 	// handshakeWait is how long a handshake waits for a certificate that is on
 	// its way.
 	handshakeWait = 3 * time.Second
@@ -114,10 +117,16 @@ func (k *Keeper) certificate(chain []*x509.Certificate) *tls.Certificate {
 func (k *Keeper) Cover(region string) {
 	k.mu.Lock()
 	known := region == "" || k.regions[region]
-	if !known {
+	full := !known && len(k.regions) >= maxRegions
+	if !known && !full {
 		k.regions[region] = true
 	}
 	k.mu.Unlock()
+	if full {
+		// Without it the other regions keep a certificate that can be renewed.
+		k.log.Debug("region is not covered: the serving certificate is full", "region", region)
+		return
+	}
 	if known {
 		return
 	}

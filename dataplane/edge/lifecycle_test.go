@@ -316,6 +316,30 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// Regions beyond what a certificate holds must not cost the others theirs.
+func TestKeeperOfTooManyRegions(t *testing.T) {
+	ca, err := pki.LoadOrCreateCA(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := NewKeeper(KeeperConfig{
+		Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler),
+		Sign: func(_ context.Context, csr []byte) ([][]byte, error) { return ca.SignServing(csr, nil) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 * maxRegions {
+		k.Cover(fmt.Sprintf("made-up-%d", i))
+	}
+	if err := k.renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !k.complete() || k.cert.Leaf.VerifyHostname("a.execute-api."+DefaultRegion+".amazonaws.com") != nil {
+		t.Error("the default region is not covered")
+	}
+}
+
 func TestKeeper(t *testing.T) {
 	ca, err := pki.LoadOrCreateCA(t.TempDir())
 	if err != nil {
