@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/big"
 	mathrand "math/rand/v2"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -109,6 +110,25 @@ func caller(ctx context.Context) Caller {
 	return c
 }
 
+var (
+	accountText = regexp.MustCompile(`^[0-9]{12}$`)
+	// Regions become DNS labels, names in certificates and parts of keys.
+	regionText = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$`)
+)
+
+// checkCaller refuses what can be no caller. The gateway sends no such thing,
+// but clients of gRPC write the metadata themselves; one record of an impossible
+// region would be rejected by every place that builds names from it.
+func checkCaller(ctx context.Context) error {
+	switch c := caller(ctx); {
+	case !accountText.MatchString(c.Account):
+		return apierr.BadRequest("Invalid %s: %q is not 12 digits", metaAccount, c.Account)
+	case !regionText.MatchString(c.Region):
+		return apierr.BadRequest("Invalid %s: %q is not a region", metaRegion, c.Region)
+	}
+	return nil
+}
+
 // key returns the key of one of the caller's records.
 func (c Caller) key(t statev1.Type, id string) state.Key {
 	return state.Key{Type: t, Account: c.Account, Region: c.Region, ID: id}
@@ -170,6 +190,9 @@ func headerText(s string) string {
 // view returns the View that a read is answered from: linearizable unless the
 // client asked for a stale one, and never older than the index it named.
 func view(ctx context.Context, cfg Config) (*state.View, error) {
+	if err := checkCaller(ctx); err != nil {
+		return nil, err
+	}
 	var (
 		v   *state.View
 		err error
@@ -213,6 +236,9 @@ const (
 // other here instead of colliding in the log: the View that the winner of the
 // queue decides on already holds what the one before it committed.
 func update(ctx context.Context, cfg Config, build func(v *state.View) (*statev1.Txn, error)) (uint64, error) {
+	if err := checkCaller(ctx); err != nil {
+		return 0, err
+	}
 	pause := firstPause
 	for attempt := 1; ; attempt++ {
 		v, err := cfg.Cluster.ReadView(ctx)

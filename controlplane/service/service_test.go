@@ -18,6 +18,7 @@ import (
 	"github.com/posternhq/postern/controlplane/apierr"
 	"github.com/posternhq/postern/controlplane/state"
 	apigatewayv1 "github.com/posternhq/postern/proto/postern/apigateway/v1"
+	ec2v1 "github.com/posternhq/postern/proto/postern/ec2/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
 
@@ -252,5 +253,25 @@ func TestListPage(t *testing.T) {
 	page, _, err := listPage([]string{"000", "050", "001"}, self, nil, position)
 	if err != nil || len(page) != 1 || page[0] != "050" {
 		t.Errorf("page %v, error %v", page, err)
+	}
+}
+
+// Clients of gRPC write the caller's metadata themselves.
+func TestImpossibleCallersAreRefused(t *testing.T) {
+	api, ec2 := NewAPIGateway(Config{Cluster: newFakeCluster()}), NewEC2(Config{Cluster: newFakeCluster()})
+	for _, c := range []struct{ account, region string }{
+		{"123456789012", "us west"}, {"123456789012", "a.b"}, {"123456789012", "US-WEST-2"}, {"123456789012", "a/b"},
+		{"12345678901", "us-west-2"}, {"123456789012/us-west-2", "us-west-2"},
+	} {
+		ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs(metaAccount, c.account, metaRegion, c.region))
+		if _, err := api.CreateRestApi(ctx, &apigatewayv1.CreateRestApiRequest{Name: new("x")}); err == nil {
+			t.Errorf("%q in %q makes an API", c.account, c.region)
+		}
+		if _, err := api.GetRestApis(ctx, &apigatewayv1.GetRestApisRequest{}); err == nil {
+			t.Errorf("%q in %q lists APIs", c.account, c.region)
+		}
+		if _, err := ec2.DescribeVpcs(ctx, &ec2v1.DescribeVpcsRequest{}); err == nil {
+			t.Errorf("%q in %q lists VPCs", c.account, c.region)
+		}
 	}
 }
