@@ -37,8 +37,11 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // errTorn says that what follows in the file is no frame: it ends in the middle
-// of a write, or was damaged.
-var errTorn = errors.New("no valid frame")
+// of a write, or was damaged. errDamaged is one whose end is known.
+var (
+	errTorn    = errors.New("no valid frame")
+	errDamaged = fmt.Errorf("%w: its content was damaged", errTorn)
+)
 
 type cache struct {
 	path string
@@ -97,15 +100,25 @@ func (f *frames) next() (*syncv1.CachedSnapshot, error) {
 	if _, err := io.ReadFull(f.r, payload); err != nil {
 		return nil, errTorn
 	}
-	if crc32.Checksum(payload, castagnoli) != binary.BigEndian.Uint32(head[4:]) {
-		return nil, errTorn
-	}
-	m := &syncv1.CachedSnapshot{}
-	if err := proto.Unmarshal(payload, m); err != nil {
-		return nil, errTorn
-	}
 	f.end += int64(len(head)) + length
+	m := &syncv1.CachedSnapshot{}
+	if crc32.Checksum(payload, castagnoli) != binary.BigEndian.Uint32(head[4:]) || proto.Unmarshal(payload, m) != nil {
+		return nil, errDamaged
+	}
 	return m, nil
+}
+
+// outlived says, behind a frame that is damaged, that good ones follow. Every
+// snapshot is synced before anything is written behind it, so a crash tears the
+// end of the file only: the frame had been whole, and was acknowledged. (Large
+// changes have several frames, of which a crash may take the first alone; then
+// nothing was acknowledged, and this errs on the safe side.)
+func (f *frames) outlived() bool {
+	for {
+		if _, err := f.next(); !errors.Is(err, errDamaged) {
+			return err == nil
+		}
+	}
 }
 
 // append writes frames behind the last one.

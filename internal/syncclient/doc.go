@@ -11,8 +11,8 @@
 //     reconnects, servers and, with a data folder, restarts: an update is on
 //     disk before it is installed, and installed before it is acknowledged.
 //  3. With a data folder the first Install comes from the cache, whole, before
-//     any server is asked; a cache that is damaged is used up to its last
-//     verified state, and one that holds none is dropped.
+//     any server is asked; one that a crash tore is used up to its last verified
+//     state, and one that provably held a later version than it gives is dropped.
 //  4. Freshness counts from an instant at which this client spoke and of which
 //     the leader has heard since, never from when an answer arrived: a buffer
 //     that was read late proves nothing.

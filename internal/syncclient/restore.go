@@ -23,6 +23,8 @@ type restored struct {
 	end, base int64
 	// broken says why reading ended early, nil if it did not.
 	broken error
+	// outdated: later versions than this were once on disk, and so acknowledged.
+	outdated bool
 
 	previous map[string][]byte // what the last snapshot replaced or removed
 }
@@ -68,6 +70,7 @@ func replay(r io.Reader, size int64, domain syncv1.Domain, verify verifier) *res
 		}
 		if err != nil {
 			out.broken = err
+			out.outdated = errors.Is(err, errDamaged) && in.outlived()
 			return out
 		}
 	}
@@ -162,6 +165,12 @@ func (c *Client) restore() error {
 	out := replay(f, info.Size(), c.cfg.Domain, c.cfg.Verify)
 	if out.broken != nil {
 		c.cfg.Logger.Warn("cache damaged; using it up to its last verified state", "version", out.set.index, "error", out.broken)
+	}
+	if out.outdated {
+		// To serve an older version than was acknowledged would be wrong; to serve
+		// nothing until a server is reached is only late.
+		_ = f.Close()
+		return dropCache(c.cfg.Dir)
 	}
 	if out.set.index == 0 {
 		// The file stays until a snapshot replaces it: it may be good under
