@@ -2,13 +2,19 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // parse parses arguments as run does, without running anything.
@@ -127,5 +133,35 @@ func TestExitCodes(t *testing.T) {
 		if !strings.Contains(stderr.String(), c.want) || stdout.Len() > 0 {
 			t.Errorf("postern %s: stderr %q, want %q in it; stdout %q", strings.Join(c.args, " "), stderr.String(), c.want, stdout.String())
 		}
+	}
+}
+
+// TestPlain: an error of the connection says why and where to look; a cluster
+// that answered is not looked for.
+func TestPlain(t *testing.T) {
+	for _, c := range []struct{ from, want string }{
+		{`connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused"`, "dial tcp 127.0.0.1:1: connect: connection refused\n(is a cluster running?"},
+		{"node nope is not a voter", "node nope is not a voter"},
+	} {
+		got := plain(fmt.Errorf("ask: %w", status.Error(codes.Unavailable, c.from)))
+		if !strings.HasPrefix(got, "ask: "+c.want) || strings.Contains(c.want, "running") != strings.Contains(got, "running") {
+			t.Errorf("%q is shown as %q", c.from, got)
+		}
+	}
+}
+
+// TestOneRequestToStop: a signal that comes twice at once, as from timeout(1),
+// asks for one graceful stop. Were the second one not caught, it would end this test.
+func TestOneRequestToStop(t *testing.T) {
+	ctx := untilSignal(t.Context())
+	// Whatever becomes of untilSignal, the process outlives the test's signals
+	// once it has ended.
+	defer signal.Ignore(syscall.SIGTERM)
+	for range 2 {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		<-ctx.Done()
+		time.Sleep(20 * time.Millisecond) // for what would stop catching it too early
 	}
 }

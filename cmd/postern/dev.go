@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/posternhq/postern/internal/dev"
 	adminv1 "github.com/posternhq/postern/proto/postern/admin/v1"
 )
@@ -74,16 +72,12 @@ func (c *devCmd) Validate() error {
 }
 
 func (c *devCmd) Run(ctx context.Context, g *globals) error {
-	settings := c.settings()
-	if settings.DnsProfile == nil && c.Data == "" {
-		settings.DnsProfile = proto.String("fast")
-	}
 	started := time.Now()
 	cluster, err := dev.New(dev.Config{
 		Nodes: c.Nodes, Edges: c.Edges, Data: c.Data,
 		API: c.API, GRPC: c.GRPC, Admin: c.Admin, DNS: c.DNS, Proxy: c.Proxy,
 		AuthorityPort: c.DNSPort, EdgePort: c.EdgePort,
-		Settings: settings, DefaultProfile: "fast",
+		Settings: c.settings(), DefaultProfile: "fast",
 		Logger: g.logger(),
 	})
 	if err != nil {

@@ -151,6 +151,10 @@ func printChanges(g *globals, changes []*adminv1.DnsChangeStatus) error {
 		writeJSON(g.stdout, map[string]any{"changes": out})
 		return nil
 	}
+	if len(changes) == 0 {
+		fmt.Fprintln(g.stdout, "no changes")
+		return nil
+	}
 	rows := [][]string{{"CHANGE", "VERSION", "STATUS", "NS1", "NS2", "NS3", "NS4", "NAMES"}}
 	for _, change := range changes {
 		row := []string{change.GetId(), strconv.FormatUint(change.GetIndex(), 10), change.GetStatus()}
@@ -197,7 +201,11 @@ func (c *dnsAdvanceCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	return g.done("the DNS clock says %s", rfc3339(time.Unix(0, answer.GetDnsNowUnixNano())))
+	if g.Output == "json" {
+		return printClock(ctx, g, client)
+	}
+	fmt.Fprintf(g.stdout, "the DNS clock says %s\n", rfc3339(time.Unix(0, answer.GetDnsNowUnixNano())))
+	return nil
 }
 
 type dnsClockCmd struct {
@@ -220,6 +228,10 @@ func (c *dnsClockCmd) Run(ctx context.Context, g *globals) error {
 			return err
 		}
 	}
+	return printClock(ctx, g, client)
+}
+
+func printClock(ctx context.Context, g *globals, client adminv1.AdminClient) error {
 	answer, err := client.GetSettings(ctx, &adminv1.GetSettingsRequest{})
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -55,10 +56,20 @@ type cli struct {
 }
 
 func main() {
-	// The first signal asks for a graceful stop; a second one ends at once.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(untilSignal(context.Background()), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// oneRequest is how far apart two signals may be and still be one request to
+// stop: timeout(1) and supervisors signal the process and then its whole group,
+// and what the second of them cut off would be the graceful stop itself.
+const oneRequest = time.Second
+
+// untilSignal returns a context that the first signal ends, which asks for a
+// graceful stop; another one, oneRequest later, ends the process at once.
+func untilSignal(parent context.Context) context.Context {
+	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, func() { time.AfterFunc(oneRequest, stop) })
+	return ctx
 }
 
 // run is main without the process: it returns the exit code.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,11 +36,31 @@ func plain(err error) string {
 		return err.Error()
 	}
 	st := call.GRPCStatus()
-	text := strings.Replace(err.Error(), call.Error(), st.Message(), 1)
+	message, reached := st.Message(), true
 	if st.Code() == codes.Unavailable {
+		message, reached = unframed(message)
+	}
+	text := strings.Replace(err.Error(), call.Error(), message, 1)
+	if !reached {
 		text += "\n(is a cluster running? `postern dev` starts one; --api or POSTERN_API says where it is)"
 	}
 	return text
+}
+
+// unframed takes gRPC's words off an error of its connection, and says whether
+// the cluster was reached: one that was may be unavailable for reasons of its
+// own, and says them.
+func unframed(message string) (text string, reached bool) {
+	const frame = "connection error: desc = "
+	quoted, found := strings.CutPrefix(message, frame)
+	if !found {
+		return message, true
+	}
+	inner, err := strconv.Unquote(quoted)
+	if err != nil {
+		return message, false
+	}
+	return strings.TrimPrefix(inner, "transport: Error while dialing: "), false
 }
 
 // table writes rows in columns as wide as their widest cell.

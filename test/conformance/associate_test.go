@@ -54,7 +54,7 @@ func TestS58_AssociateByEveryClient(t *testing.T) {
 			want      []string
 		}{{"add", second, []string{first, second}}, {"remove", first, []string{second}}} {
 			out := c.run(fmt.Sprintf(`aws apigateway update-rest-api --rest-api-id %s --patch-operations "op='%s',path='%s',value='%s'"`, id, tc.op, endpointsPath, tc.value))
-			if diff := cmp.Diff(endpointConfiguration(tc.want...), out["endpointConfiguration"]); diff != "" {
+			if diff := cmp.Diff(endpointConfiguration(tc.want...), configurationOf(out)); diff != "" {
 				t.Errorf("%s: %s", tc.op, diff)
 			}
 		}

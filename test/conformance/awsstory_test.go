@@ -56,7 +56,8 @@ func TestCLIIdentityAndErrors(t *testing.T) {
 		"aws ec2 describe-vpcs --vpc-ids vpc-0123456789abcdef0": "(InvalidVpcID.NotFound) when calling the DescribeVpcs operation: The vpc ID 'vpc-0123456789abcdef0' does not exist",
 		"aws apigateway get-rest-api --rest-api-id u67n3ov968":  "(NotFoundException) when calling the GetRestApi operation: Invalid API identifier specified " + who + ":u67n3ov968",
 	} {
-		if got := c.fails(command); !strings.Contains(got, said) {
+		// Some releases of the CLI say how often they tried, others don't.
+		if got := strings.Replace(c.fails(command), " (reached max retries: 0)", "", 1); !strings.Contains(got, said) {
 			t.Errorf("%s\nsays  %s\nwant  %s", command, got, said)
 		}
 	}
@@ -78,7 +79,8 @@ func TestCLIStory(t *testing.T) {
 
 	api := c.run("aws apigateway create-rest-api --name petstore --endpoint-configuration types=PRIVATE,vpcEndpointIds=" + endpoint)
 	id := text(t, api, "id")
-	mockMethod(t, sdk, id, text(t, api, "rootResourceId"))
+	// Older releases of the CLI do not know rootResourceId.
+	mockMethod(t, sdk, id, text(t, c.run("aws apigateway get-resources --rest-api-id "+id), "items", 0, "id"))
 	if said := c.fails("aws apigateway create-deployment --stage-name test --rest-api-id " + id); !strings.Contains(said, "Private REST API doesn't have a resource policy attached to it") {
 		t.Errorf("a deployment without a policy says %q", said)
 	}
