@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -21,12 +23,45 @@ type raftLogger struct {
 	ending  func() bool
 	name    string
 	implied []any
+	said    *said
 }
 
 // newRaftLogger returns one for a node that is ending when ending says so: from
 // then on all is detail, since peers that may be ending too are no news.
 func newRaftLogger(out *slog.Logger, ending func() bool) hclog.Logger {
-	return &raftLogger{out: out, ending: ending}
+	return &raftLogger{out: out, ending: ending, said: &said{last: map[string]time.Time{}}}
+}
+
+// quietFor is how long an error about the same peer is no news: raft tries a
+// dead one several times a second for as long as it is dead.
+const quietFor = time.Minute
+
+// said is when each error was last logged as one, by message and peer.
+type said struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+// repeated reports whether this error was said lately. Messages are raft's own
+// constants and peers are members, so the map stays small.
+func (s *said) repeated(msg string, args []any) bool {
+	key := ""
+	for i := 0; i+1 < len(args); i += 2 {
+		if args[i] == "peer" || args[i] == "target" {
+			key = fmt.Sprintf("%s %v", msg, args[i+1])
+		}
+	}
+	if key == "" {
+		return false
+	}
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last, ok := s.last[key]; ok && now.Sub(last) < quietFor {
+		return true
+	}
+	s.last[key] = now
+	return false
 }
 
 func lower(level hclog.Level) slog.Level {
@@ -59,6 +94,9 @@ func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
 	if expected[msg] || slices.ContainsFunc(args, ownDoing) || l.ending() {
 		level = hclog.Info
 	}
+	if level >= hclog.Error && l.said.repeated(msg, args) {
+		level = hclog.Info
+	}
 	ctx := context.Background()
 	if level < hclog.Info || !l.out.Enabled(ctx, lower(level)) {
 		return
@@ -86,7 +124,7 @@ func (l *raftLogger) IsError() bool { return l.out.Enabled(context.Background(),
 func (l *raftLogger) ImpliedArgs() []any { return l.implied }
 
 func (l *raftLogger) With(args ...any) hclog.Logger {
-	return &raftLogger{out: l.out.With(args...), ending: l.ending, name: l.name, implied: append(l.implied[:len(l.implied):len(l.implied)], args...)}
+	return &raftLogger{out: l.out.With(args...), ending: l.ending, name: l.name, said: l.said, implied: append(l.implied[:len(l.implied):len(l.implied)], args...)}
 }
 
 func (l *raftLogger) Name() string { return l.name }
@@ -94,7 +132,7 @@ func (l *raftLogger) Name() string { return l.name }
 func (l *raftLogger) Named(name string) hclog.Logger { return l.ResetNamed(name) }
 
 func (l *raftLogger) ResetNamed(name string) hclog.Logger {
-	return &raftLogger{out: l.out, ending: l.ending, name: name, implied: l.implied}
+	return &raftLogger{out: l.out, ending: l.ending, name: name, said: l.said, implied: l.implied}
 }
 
 func (l *raftLogger) SetLevel(hclog.Level) {}

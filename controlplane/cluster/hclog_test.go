@@ -8,6 +8,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -50,4 +52,28 @@ func TestRaftLogger(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A dead peer is tried several times a second; it is news once a minute.
+func TestRaftLoggerRepeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		l := newRaftLogger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelWarn})), func() bool { return false })
+		dead := func(peer string) {
+			l.Named("raft").Error("failed to heartbeat to", "peer", peer, "error", errors.New("refused"))
+		}
+		for range 100 {
+			dead("b")
+		}
+		dead("c")
+		l.Error("failed to appendEntries to", "peer", "b")
+		if got := strings.Count(out.String(), "\n"); got != 3 {
+			t.Errorf("%d lines, want one for each message and peer:\n%s", got, out.String())
+		}
+		time.Sleep(quietFor)
+		dead("b")
+		if got := strings.Count(out.String(), "\n"); got != 4 {
+			t.Errorf("%d lines after a minute, want 4", got)
+		}
+	})
 }
