@@ -85,6 +85,10 @@ func touchEndpoints(txn *statev1.Txn, v *state.View, before, after *apigatewayv1
 	txn.Guards = append(guards, txn.Guards...)
 }
 
+// maxAttemptsOfChange bounds a change's record. One that was lost so often is not going
+// to be lost again; with the DNS clock frozen, attempts change nothing.
+const maxAttemptsOfChange = 64
+
 // kickDNS is what a new deployment does to DNS: each change of the API's names
 // that is not INSYNC gets a new attempt. It returns the records to put.
 func kickDNS(cfg Config, v *state.View, key state.Key) []*statev1.Record {
@@ -97,6 +101,9 @@ func kickDNS(cfg Config, v *state.View, key state.Key) []*statev1.Record {
 			continue
 		}
 		if insync, ok := propagation.Insync(r.GetDnsChange()); ok && !insync.After(clock.Now(now)) {
+			continue
+		}
+		if len(r.GetDnsChange().GetAttempts()) >= maxAttemptsOfChange {
 			continue
 		}
 		kicked := proto.CloneOf(r)

@@ -542,6 +542,21 @@ func TestGetChangeAndKick(t *testing.T) {
 	wantCode(t, err, "NoSuchChange")
 }
 
+// Deployments while the DNS clock stands still must not grow a record for ever.
+func TestKicksAreBounded(t *testing.T) {
+	l := newEC2Lab(t)
+	l.profile("aws")
+	key := state.Key{Type: statev1.Type_TYPE_REST_API, Account: testAccount, Region: testRegion, ID: "abcde12345"}
+	change := l.save(nil, namedAPI(key.ID, "EDGE"))
+	for range maxAttemptsOfChange + 10 {
+		l.commit(kickDNS(l.cfg, l.view(), key)...)
+	}
+	r := l.view().Get(state.Key{Type: statev1.Type_TYPE_DNS_CHANGE, ID: change.GetId()})
+	if n := len(r.GetDnsChange().GetAttempts()); n != maxAttemptsOfChange {
+		t.Errorf("%d attempts, want %d", n, maxAttemptsOfChange)
+	}
+}
+
 // The change of an endpoint is kicked by the APIs whose alias it carries.
 func TestKickOfAnAlias(t *testing.T) {
 	l := newEC2Lab(t)
