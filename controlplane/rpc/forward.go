@@ -87,6 +87,9 @@ func (s *Server) once(ctx context.Context, m *method, incoming metadata.MD, req 
 	if err != nil {
 		return nil, ErrNotLeader
 	}
+	if c, ok := conn.(interface{ reachable(context.Context) bool }); ok && !c.reachable(ctx) {
+		return nil, ErrNotLeader // nothing was sent; another one may lead soon
+	}
 	out := incoming.Copy()
 	// Names that HTTP/2 or gRPC own do not travel on.
 	for key := range out {
@@ -109,9 +112,19 @@ func (s *Server) once(ctx context.Context, m *method, incoming metadata.MD, req 
 		return nil, status.Error(codes.Unavailable, errSuperseded.Error())
 	}
 	if err != nil {
-		return nil, err
+		return nil, broken(err)
 	}
 	return reply, nil
+}
+
+// broken says in our words that a connection ended under a call. Errors that
+// the leader's services gave carry their kind and pass as they are.
+func broken(err error) error {
+	st, ok := status.FromError(err)
+	if !ok || st.Code() != codes.Unavailable || len(st.Details()) > 0 {
+		return err
+	}
+	return status.Error(codes.Unavailable, "the node that leads went away: whether the write was applied is not known; read it back, or repeat it with a client token")
 }
 
 // whileLeading returns a context that ends a moment after another node than the

@@ -3,6 +3,8 @@ package rpc
 import (
 	"context"
 	"log/slog"
+	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -10,6 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	ec2v1 "github.com/posternhq/postern/proto/postern/ec2/v1"
@@ -106,4 +109,67 @@ func TestForwardedWriteEndsWithTheLeadership(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})
+}
+
+// elected is a follower that believes in a dead leader until it leads itself.
+type elected struct {
+	dead  string
+	asked atomic.Int32
+}
+
+func (e *elected) IsLeader() bool { return e.asked.Load() > 2 }
+func (e *elected) Leader() (id, address string) {
+	e.asked.Add(1)
+	return "dead", e.dead
+}
+func (*elected) LeadershipChanged() <-chan struct{} { return nil }
+
+// created is an EC2 service that counts writes.
+type created struct {
+	ec2v1.UnimplementedEC2Server
+	calls int
+}
+
+func (c *created) CreateVpc(context.Context, *ec2v1.CreateVpcRequest) (*ec2v1.CreateVpcResponse, error) {
+	c.calls++
+	return &ec2v1.CreateVpcResponse{}, nil
+}
+
+// A write whose leader refuses the connection was not sent anywhere: it waits
+// for the next leader instead of failing.
+func TestWriteOutlastsADeadLeader(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close() // from here on connections are refused
+	peers := NewPeers(insecure.NewCredentials())
+	t.Cleanup(func() { _ = peers.Close() })
+	here := &created{}
+	s := New(Config{Leadership: &elected{dead: ln.Addr().String()}, Logger: slog.New(slog.DiscardHandler), Peer: peers.Conn})
+	ec2v1.RegisterEC2Server(s, here)
+	if _, err := ec2v1.NewEC2Client(s.Conn()).CreateVpc(t.Context(), &ec2v1.CreateVpcRequest{}); err != nil || here.calls != 1 {
+		t.Errorf("%v after %d calls", err, here.calls)
+	}
+}
+
+// vanishing is a connection that breaks under the call.
+type vanishing struct{ grpc.ClientConnInterface }
+
+func (vanishing) Invoke(context.Context, string, any, any, ...grpc.CallOption) error {
+	return status.Error(codes.Unavailable, "error reading from server: EOF")
+}
+
+// A write that was sent is never sent again, and its client is told in words
+// that say what is not known.
+func TestWriteOfUnknownOutcomeIsNotRepeated(t *testing.T) {
+	s := New(Config{
+		Leadership: fixedLeader(false), Logger: slog.New(slog.DiscardHandler),
+		Peer: func(string) (grpc.ClientConnInterface, error) { return vanishing{}, nil },
+	})
+	ec2v1.RegisterEC2Server(s, &created{})
+	_, err := ec2v1.NewEC2Client(s.Conn()).CreateVpc(t.Context(), &ec2v1.CreateVpcRequest{})
+	if status.Code(err) != codes.Unavailable || !strings.Contains(status.Convert(err).Message(), "not known") {
+		t.Errorf("error %v", err)
+	}
 }

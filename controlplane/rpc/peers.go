@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -8,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 )
@@ -69,7 +71,33 @@ func (p *Peers) Conn(address string) (grpc.ClientConnInterface, error) {
 }
 
 // shared hides Close from the users of a connection.
-type shared struct{ grpc.ClientConnInterface }
+type shared struct{ *grpc.ClientConn }
+
+// Close does nothing: the connection is everybody's.
+func (shared) Close() error { return nil }
+
+// dialPatience bounds how long a connection may take to stand.
+const dialPatience = time.Second
+
+// reachable returns once the connection stands. False means that it does not,
+// and so that nothing can have been sent on it since.
+func (s shared) reachable(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, dialPatience)
+	defer cancel()
+	for {
+		switch state := s.GetState(); state {
+		case connectivity.Ready:
+			return true
+		case connectivity.TransientFailure, connectivity.Shutdown:
+			return false
+		default:
+			s.Connect()
+			if !s.WaitForStateChange(ctx, state) {
+				return false
+			}
+		}
+	}
+}
 
 // Close closes every connection.
 func (p *Peers) Close() error {
