@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/posternhq/postern/internal/dev"
@@ -35,7 +36,7 @@ func (c *demoCmd) Run(ctx context.Context, g *globals) error {
 			DnsSpeed:   proto.Float64(c.DNSSpeed),
 			DnsSeed:    proto.Uint64(c.DNSSeed),
 		},
-		Logger: g.logger(),
+		Logger: g.logger(slog.LevelWarn),
 	})
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -78,7 +79,7 @@ func (c *devCmd) Run(ctx context.Context, g *globals) error {
 		API: c.API, GRPC: c.GRPC, Admin: c.Admin, DNS: c.DNS, Proxy: c.Proxy,
 		AuthorityPort: c.DNSPort, EdgePort: c.EdgePort,
 		Settings: c.settings(), DefaultProfile: "fast",
-		Logger: g.logger(),
+		Logger: g.logger(slog.LevelWarn),
 	})
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 	"time"
@@ -52,7 +53,7 @@ func (c *dnsServeCmd) Run(ctx context.Context, g *globals) error {
 	}
 	defer func() { _ = unlock() }()
 	registry := newRegistry()
-	cfg := dnsprop.Config{ID: c.ID, Resolver: c.DNS, Forward: c.Forward, Logger: g.logger(), Registerer: registry}
+	cfg := dnsprop.Config{ID: c.ID, Resolver: c.DNS, Forward: c.Forward, Logger: g.logger(slog.LevelInfo), Registerer: registry}
 	for i := range cfg.Authorities {
 		cfg.Authorities[i] = net.JoinHostPort("127.0.0.1", strconv.Itoa(c.AuthorityPort+i))
 	}
@@ -62,7 +63,7 @@ func (c *dnsServeCmd) Run(ctx context.Context, g *globals) error {
 	}
 	peers := rpc.NewPeers(credentials.NewTLS(identity.ClientTLS([]pki.Role{pki.RoleServer}, "h2")))
 	defer peers.Close()
-	supply, err := receive.New(receive.Config{ID: c.ID, Server: server, Dir: dir, Servers: c.Servers, Dial: peers.Conn, Verify: identity.Verify, Logger: g.logger()})
+	supply, err := receive.New(receive.Config{ID: c.ID, Server: server, Dir: dir, Servers: c.Servers, Dial: peers.Conn, Verify: identity.Verify, Logger: g.logger(slog.LevelInfo)})
 	if err != nil {
 		return err
 	}

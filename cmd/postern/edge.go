@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"time"
 
@@ -62,7 +63,7 @@ func (c *edgeCmd) Run(ctx context.Context, g *globals) error {
 	edge, err := dataplane.New(dataplane.Config{
 		ID: c.ID, Dir: dir, Identity: identity, Servers: c.Servers, Dial: peers.Conn, AZs: c.AZ, VPCs: c.VPC, Port: c.Port, Public: c.Public,
 		Network: netx.Host(), MaxStaleness: c.MaxStaleness, TrustedProxies: trusted, NoPosternHeaders: c.PosternHeaders == "off", Leave: c.leave(peers),
-		Logger: g.logger(), Registerer: registry,
+		Logger: g.logger(slog.LevelInfo), Registerer: registry,
 	})
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ const (
 // globals are the flags that every command takes.
 type globals struct {
 	Output   string           `short:"o" enum:"text,json" default:"text" help:"How to print answers: text for people, json for scripts."`
-	LogLevel string           `name:"log-level" enum:"debug,info,warn,error" default:"warn" help:"Least severe log lines to write (to standard error)."`
+	LogLevel string           `name:"log-level" enum:"debug,info,warn,error," default:"" help:"Least severe log lines to write (to standard error): debug, info, warn or error; info for server, edge and dns, else warn."`
 	Config   kong.ConfigFlag  `help:"YAML file with settings, one key a flag (dns-speed: 60). Flags and POSTERN_… variables win over it." placeholder:"FILE"`
 	Version  kong.VersionFlag `env:"-" help:"Print the version and exit."`
 
@@ -146,11 +146,11 @@ func (g *globals) fail(err error, code int) int {
 	return code
 }
 
-// logger writes for a person: levels below the chosen one are dropped.
-func (g *globals) logger() *slog.Logger {
-	var level slog.Level
+// logger writes what is as severe as asked for, or as the command's fallback.
+func (g *globals) logger(fallback slog.Level) *slog.Logger {
+	level := fallback
 	if err := level.UnmarshalText([]byte(strings.ToUpper(g.LogLevel))); err != nil {
-		level = slog.LevelWarn
+		level = fallback
 	}
 	return slog.New(slog.NewJSONHandler(g.stderr, &slog.HandlerOptions{Level: level}))
 }

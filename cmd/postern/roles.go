@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -78,7 +79,7 @@ func (f *roleFlags) serve(ctx context.Context, g *globals, identity *pki.Identit
 		return fmt.Errorf("--listen-admin %s: %w", f.Admin, err)
 	}
 	admin := debughttp.New(debughttp.Config{Listener: ln, Gatherer: registry, Ready: ready})
-	logger := g.logger()
+	logger := g.logger(slog.LevelInfo)
 	logger.Info("role starts", "id", f.ID, "admin", ln.Addr().String())
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return admin.Run(ctx) })

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"time"
@@ -94,7 +95,7 @@ func (c *serverCmd) Run(ctx context.Context, g *globals) error {
 		ID: c.ID, Dir: dir, CA: ca, Identity: identity, GRPC: grpcListener, API: apiListener, Advertise: c.Advertise,
 		Bootstrap: voters, Join: c.Join, Settings: c.settings(), Auth: c.Auth,
 		HeartbeatTimeout: c.Heartbeat, ElectionTimeout: c.Heartbeat,
-		Logger: g.logger(), Registerer: registry,
+		Logger: g.logger(slog.LevelInfo), Registerer: registry,
 	})
 	if err != nil {
 		return err

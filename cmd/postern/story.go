@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -95,7 +96,7 @@ func (s *story) startBackend() error {
 	})}
 	go func() {
 		if err := s.backend.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-			s.g.logger().Error("pet store ended", "component", "demo", "error", err)
+			s.g.logger(slog.LevelWarn).Error("pet store ended", "component", "demo", "error", err)
 		}
 	}()
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"os/exec"
@@ -70,7 +71,7 @@ func (c *vpcExecCmd) Run(ctx context.Context, g *globals) error {
 	defer os.Remove(ca)
 
 	proxy, err := vpcclient.New(vpcclient.Config{
-		Network: netx.Host(), Addr: "127.0.0.1:0", Resolve: placer.Place, Default: where.String(), EdgePort: c.EdgePort, Logger: g.logger(),
+		Network: netx.Host(), Addr: "127.0.0.1:0", Resolve: placer.Place, Default: where.String(), EdgePort: c.EdgePort, Logger: g.logger(slog.LevelWarn),
 	})
 	if err != nil {
 		return err

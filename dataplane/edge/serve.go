@@ -271,9 +271,12 @@ func quote(s string) string {
 // logRefusal writes what an operator needs to explain a refusal. What only a
 // change of the configuration can mend is a level higher, but not each time.
 func (e *Edge) logRefusal(ctx context.Context, q *request, r *http.Request, v verdict, decision string) {
-	level := slog.LevelDebug
+	level, message := slog.LevelDebug, "request refused"
+	if v >= firstFault {
+		message = "request failed" // let pass, and not answered by the backend
+	}
 	if (v == misconfigured || v == authorizerBroken) && q.prepared != nil && q.prepared.tell(q.time) {
-		level = slog.LevelInfo
+		level = slog.LevelWarn // whoever wrote the API can mend it
 	}
 	if !e.log.Enabled(ctx, level) {
 		return
@@ -299,7 +302,7 @@ func (e *Edge) logRefusal(ctx context.Context, q *request, r *http.Request, v ve
 	if q.reason != "" {
 		attrs = append(attrs, slog.String("reason", q.reason))
 	}
-	e.log.LogAttrs(ctx, level, "request refused", attrs...)
+	e.log.LogAttrs(ctx, level, message, attrs...)
 }
 
 // recorder remembers the status of an answer and whether it has begun.
