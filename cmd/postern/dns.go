@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -87,6 +88,7 @@ type changeJSON struct {
 	Index     uint64        `json:"index"`
 	Status    string        `json:"status"`
 	Names     []string      `json:"names"`
+	Removed   []string      `json:"removed,omitempty"`
 	Submitted string        `json:"submitted"`
 	Attempts  uint32        `json:"attempts"`
 	Instants  []instantJSON `json:"instants"`
@@ -135,7 +137,7 @@ func printChanges(g *globals, changes []*adminv1.DnsChangeStatus) error {
 		for _, change := range changes {
 			j := changeJSON{
 				ID: "/change/" + change.GetId(), Subject: change.GetSubject(), Index: change.GetIndex(), Status: change.GetStatus(),
-				Names: change.GetNames(), Submitted: rfc3339(time.Unix(0, change.GetSubmittedAtUnixNano())), Attempts: change.GetAttempts(),
+				Names: change.GetNames(), Removed: change.GetRemoved(), Submitted: rfc3339(time.Unix(0, change.GetSubmittedAtUnixNano())), Attempts: change.GetAttempts(),
 			}
 			for _, i := range change.GetInstants() {
 				instant := instantJSON{Place: i.GetPlace(), Visible: i.GetVisible(), Lost: i.GetLost()}
@@ -172,6 +174,9 @@ func printChanges(g *globals, changes []*adminv1.DnsChangeStatus) error {
 			}
 		}
 		for i, name := range change.GetNames() {
+			if slices.Contains(change.GetRemoved(), name) {
+				name = "removed: " + name
+			}
 			if i == 0 {
 				rows = append(rows, append(row, name))
 			} else {

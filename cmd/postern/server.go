@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -35,7 +36,8 @@ Examples:
     --peers n1=127.0.0.1:4781,n2=127.0.0.1:4881,n3=127.0.0.1:4981`
 }
 
-func (c *serverCmd) voters() ([]cluster.Server, error) {
+// voters are the first voters; a node alone, at its own address, is one.
+func (c *serverCmd) voters(address string) ([]cluster.Server, error) {
 	var out []cluster.Server
 	for _, p := range c.Peers {
 		id, address, ok := strings.Cut(p, "=")
@@ -45,20 +47,14 @@ func (c *serverCmd) voters() ([]cluster.Server, error) {
 		out = append(out, cluster.Server{ID: id, Address: address})
 	}
 	if len(out) == 0 && len(c.Join) == 0 {
-		// A node alone: its own first voter.
-		advertise := c.Advertise
-		if advertise == "" {
-			advertise = c.GRPC
-		}
-		out = append(out, cluster.Server{ID: c.ID, Address: advertise})
+		out = append(out, cluster.Server{ID: c.ID, Address: cmp.Or(c.Advertise, address)})
 	}
 	return out, nil
 }
 
 func (c *serverCmd) Run(ctx context.Context, g *globals) error {
-	voters, err := c.voters()
-	if err != nil {
-		return err
+	if _, err := c.voters(""); err != nil {
+		return err // before anything is made
 	}
 	identity, err := c.identity(pki.RoleServer)
 	if err != nil {
@@ -90,6 +86,10 @@ func (c *serverCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer apiListener.Close()
+	voters, err := c.voters(grpcListener.Addr().String())
+	if err != nil {
+		return err
+	}
 	registry := newRegistry()
 	server, err := controlplane.New(controlplane.Config{
 		ID: c.ID, Dir: dir, CA: ca, Identity: identity, GRPC: grpcListener, API: apiListener, Advertise: c.Advertise,

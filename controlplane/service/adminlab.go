@@ -215,6 +215,9 @@ func (a *admin) ListDnsChanges(ctx context.Context, req *adminv1.ListDnsChangesR
 		}
 		for _, record := range change.GetRecords() {
 			s.Names = append(s.Names, record.GetName())
+			if record.GetAfter() == nil {
+				s.Removed = append(s.Removed, record.GetName())
+			}
 		}
 		if insync, ok := propagation.Insync(change); ok && !insync.After(now) {
 			s.Status = "INSYNC"

@@ -1588,9 +1588,11 @@ type DnsChangeStatus struct {
 	Names               []string               `protobuf:"bytes,5,rep,name=names,proto3" json:"names,omitempty"`
 	SubmittedAtUnixNano int64                  `protobuf:"varint,6,opt,name=submitted_at_unix_nano,json=submittedAtUnixNano,proto3" json:"submitted_at_unix_nano,omitempty"`
 	Attempts            uint32                 `protobuf:"varint,7,opt,name=attempts,proto3" json:"attempts,omitempty"`
-	Instants            []*AuthorityInstant    `protobuf:"bytes,8,rep,name=instants,proto3" json:"instants,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Those of the names that end with the change.
+	Removed       []string            `protobuf:"bytes,9,rep,name=removed,proto3" json:"removed,omitempty"`
+	Instants      []*AuthorityInstant `protobuf:"bytes,8,rep,name=instants,proto3" json:"instants,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DnsChangeStatus) Reset() {
@@ -1670,6 +1672,13 @@ func (x *DnsChangeStatus) GetAttempts() uint32 {
 		return x.Attempts
 	}
 	return 0
+}
+
+func (x *DnsChangeStatus) GetRemoved() []string {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
 }
 
 func (x *DnsChangeStatus) GetInstants() []*AuthorityInstant {
@@ -2227,7 +2236,7 @@ const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\x11dns_now_unix_nano\x18\x01 \x01(\x03R\x0ednsNowUnixNano\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\"1\n" +
 	"\x15ListDnsChangesRequest\x12\x18\n" +
-	"\asubject\x18\x01 \x01(\tR\asubject\"\x90\x02\n" +
+	"\asubject\x18\x01 \x01(\tR\asubject\"\xaa\x02\n" +
 	"\x0fDnsChangeStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\asubject\x18\x02 \x01(\tR\asubject\x12\x14\n" +
@@ -2235,7 +2244,8 @@ const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\x06status\x18\x04 \x01(\tR\x06status\x12\x14\n" +
 	"\x05names\x18\x05 \x03(\tR\x05names\x123\n" +
 	"\x16submitted_at_unix_nano\x18\x06 \x01(\x03R\x13submittedAtUnixNano\x12\x1a\n" +
-	"\battempts\x18\a \x01(\rR\battempts\x12>\n" +
+	"\battempts\x18\a \x01(\rR\battempts\x12\x18\n" +
+	"\aremoved\x18\t \x03(\tR\aremoved\x12>\n" +
 	"\binstants\x18\b \x03(\v2\".postern.admin.v1.AuthorityInstantR\binstants\"\xa0\x01\n" +
 	"\x10AuthorityInstant\x12\x14\n" +
 	"\x05place\x18\x01 \x01(\tR\x05place\x12\"\n" +
