@@ -25,6 +25,7 @@ type vpcExecCmd struct {
 	Subnet        string   `help:"Subnet to sit in; the VPC's first by default." placeholder:"ID"`
 	SecurityGroup []string `name:"security-group" help:"Security groups of the client; the VPC's default by default." placeholder:"ID"`
 	Route         []string `help:"onprem: VPCs that it has a route to." placeholder:"VPC"`
+	Netns         bool     `name:"netns" help:"Linux, as root: give the program a network namespace instead of proxy variables; DNS and port 443 of the VPC are there as on AWS."`
 	EdgePort      uint16   `name:"edge-port" default:"8443" help:"Port that the edges listen on."`
 	DNSPort       uint16   `name:"dns-port" default:"4753" help:"Port that the resolvers listen on."`
 	Account       string   `default:"123456789012" help:"Account that an on-premises client belongs to."`
@@ -40,6 +41,7 @@ CURL_CA_BUNDLE, AWS_CA_BUNDLE, NODE_EXTRA_CA_CERTS, REQUESTS_CA_BUNDLE) for a li
 Examples:
   postern vpc exec vpc-0123456789abcdef0 -- curl https://API.execute-api.us-west-2.amazonaws.com/test/pets
   postern vpc exec internet -- curl https://API.execute-api.us-west-2.amazonaws.com/test/pets
+  sudo postern vpc exec --netns vpc-0123456789abcdef0 -- curl https://API.execute-api.us-west-2.amazonaws.com/test/pets
   postern vpc exec onprem --route vpc-0123456789abcdef0 -- curl -H 'x-apigw-api-id: API' https://VPCE-NAME/test/pets`
 }
 
@@ -87,8 +89,13 @@ func (c *vpcExecCmd) Run(ctx context.Context, g *globals) error {
 
 	run := exec.CommandContext(ctx, command[0], command[1:]...)
 	run.Stdin, run.Stdout, run.Stderr = os.Stdin, g.stdout, g.stderr
-	run.Env = append(withoutProxies(os.Environ()), proxyVariables(address, ca)...)
-	err = run.Run()
+	run.Env = append(withoutProxies(os.Environ()), caVariables(ca)...)
+	if c.Netns {
+		err = inNamespace(ctx, proxy, where, run)
+	} else {
+		run.Env = append(run.Env, proxyVariables(address)...)
+		err = run.Run()
+	}
 	stop()
 	if proxyErr := <-ended; proxyErr != nil && err == nil {
 		return proxyErr
@@ -119,12 +126,36 @@ func (c *vpcExecCmd) caFile(ctx context.Context) (string, error) {
 	return f.Name(), f.Close()
 }
 
-func proxyVariables(address, ca string) []string {
+// inNamespace runs the program in a network namespace of its own.
+func inNamespace(ctx context.Context, proxy *vpcclient.Proxy, where vpcclient.Where, run *exec.Cmd) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	finished := make(chan error, 1)
+	err := proxy.Inside(ctx, where, func() error {
+		if err := run.Start(); err != nil {
+			return err
+		}
+		go func() {
+			finished <- run.Wait()
+			stop()
+		}()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return <-finished
+}
+
+func proxyVariables(address string) []string {
 	http := (&url.URL{Scheme: "http", Host: address}).String()
 	socks := (&url.URL{Scheme: "socks5h", Host: address}).String()
-	vars := []string{
-		"HTTPS_PROXY=" + http, "https_proxy=" + http, "ALL_PROXY=" + socks, "all_proxy=" + socks, "NO_PROXY=", "no_proxy=",
-	}
+	return []string{"HTTPS_PROXY=" + http, "https_proxy=" + http, "ALL_PROXY=" + socks, "all_proxy=" + socks, "NO_PROXY=", "no_proxy="}
+}
+
+// caVariables make curl, the AWS CLI and the common runtimes trust the cluster.
+func caVariables(ca string) []string {
+	var vars []string
 	for _, name := range []string{"SSL_CERT_FILE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"} {
 		vars = append(vars, name+"="+ca)
 	}
