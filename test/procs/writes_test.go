@@ -41,10 +41,11 @@ func write(t *testing.T, c *procs.Cluster, n int) *writers {
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	w := &writers{c: c, stop: cancel, acked: map[string]string{}}
+	nodes := slices.Clone(c.Nodes) // Joining may replace one meanwhile
 	for i := range n {
 		w.group.Go(func() error {
 			for serial := 0; ctx.Err() == nil; serial++ {
-				node := c.Nodes[(i+serial)%len(c.Nodes)]
+				node := nodes[(i+serial)%len(nodes)]
 				if node == w.avoided.Load() {
 					continue
 				}
