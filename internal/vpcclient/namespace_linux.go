@@ -247,7 +247,7 @@ func (p *Proxy) answer(ctx context.Context, inside net.PacketConn, place Placeme
 				p.log.Debug("query not answered", "error", err)
 				return
 			}
-			inside.WriteTo(response, from)
+			_, _ = inside.WriteTo(response, from) // who asks again gets another
 		})
 	}
 }
