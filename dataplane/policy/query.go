@@ -1,0 +1,104 @@
+package policy
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Query is a request as text: the form in which files, command lines and other
+// programs state one. In JSON:
+//
+//	{"principal": "arn:aws:iam::111122223333:user/ada", "action": "execute-api:Invoke",
+//	 "resource": "arn:aws:execute-api:us-west-2:123456789012:abcde12345/prod/GET/pets",
+//	 "context": {"aws:SourceVpce": "vpce-01d622316a7df47f9"}}
+type Query struct {
+	// Principal is the ARN of the caller; empty means the anonymous caller.
+	Principal string `json:"principal,omitempty"`
+	// Action is service:Name; empty means execute-api:Invoke.
+	Action string `json:"action,omitempty"`
+	// Resource is the ARN of what is called.
+	Resource string `json:"resource"`
+	// Account owns the resource; it matters only if Resource does not name one.
+	Account string `json:"account,omitempty"`
+	// Context holds condition keys by name, in any case. What follows from
+	// Principal need not be given; what is given overrides it.
+	Context map[string]Values `json:"context,omitempty"`
+}
+
+// DefaultAction is what every call of an API asks for.
+const DefaultAction = "execute-api:Invoke"
+
+// Request is the query in the form that is evaluated. A caller or a resource
+// that can't be read is an error that names the member.
+func (q *Query) Request() (*Request, error) {
+	r := &Request{Action: q.Action}
+	if r.Action == "" {
+		r.Action = DefaultAction
+	}
+	if !r.SetResource(q.Resource) {
+		return nil, fmt.Errorf("resource %q: not an ARN; write arn:aws:execute-api:region:account:api/stage/METHOD/path", q.Resource)
+	}
+	if r.Account == "" {
+		r.Account = q.Account
+	}
+	if q.Principal != "" {
+		p, err := ParsePrincipal(q.Principal)
+		if err != nil {
+			return nil, err
+		}
+		r.SetPrincipal(p)
+	}
+	for name, values := range q.Context {
+		if strings.EqualFold(name, KeyCurrentTime.String()) && len(values) == 1 {
+			// As at an edge: a time, from which both time keys follow.
+			if at, err := time.Parse(time.RFC3339, values[0]); err == nil && at.Nanosecond() == 0 {
+				r.Time = at
+				continue
+			}
+		}
+		r.SetContext(name, values...)
+	}
+	return r, nil
+}
+
+// Values are the values of one condition key. In JSON they are a string or a
+// list of strings; numbers and booleans stand for their text.
+type Values []string
+
+// MarshalJSON writes one value as a string, any other number as a list.
+func (v Values) MarshalJSON() ([]byte, error) {
+	if len(v) == 1 {
+		return json.Marshal(v[0])
+	}
+	return json.Marshal([]string(v))
+}
+
+// UnmarshalJSON reads one value or a list.
+func (v *Values) UnmarshalJSON(b []byte) error {
+	items := []json.RawMessage{b}
+	if b = bytes.TrimSpace(b); len(b) > 0 && b[0] == '[' {
+		if err := json.Unmarshal(b, &items); err != nil {
+			return err
+		}
+	}
+	out := make(Values, 0, len(items))
+	for _, item := range items {
+		switch item = bytes.TrimSpace(item); {
+		case len(item) > 0 && item[0] == '"':
+			var s string
+			if err := json.Unmarshal(item, &s); err != nil {
+				return err
+			}
+			out = append(out, s)
+		case len(item) > 0 && (item[0] == '{' || item[0] == '[' || item[0] == 'n'):
+			return fmt.Errorf("a context value is a string, a number, a boolean or a list of those, not %s", item)
+		default:
+			out = append(out, string(item))
+		}
+	}
+	*v = out
+	return nil
+}
