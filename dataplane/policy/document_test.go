@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"github.com/posternhq/postern/dataplane/policy"
+	"github.com/posternhq/postern/dataplane/policy/policytest"
 )
 
 var target = policy.Target{Region: "us-east-1", Account: "111122223333", APIID: "abcde12345"}
@@ -100,8 +101,8 @@ func checkNormal(t *testing.T, doc *policy.Document, normal []byte) {
 // that it is saved on.
 func TestNormalFormDecidesAlike(t *testing.T) {
 	for seed := range uint64(400) {
-		g := newGenerator(seed)
-		text := g.document()
+		g := policytest.New(seed)
+		text := g.Document()
 		doc, err := policy.Parse(text)
 		if err != nil {
 			t.Fatal(err)
@@ -110,12 +111,12 @@ func TestNormalFormDecidesAlike(t *testing.T) {
 		checkNormal(t, doc, normal)
 		before, after := compile(t, string(text)), compile(t, string(normal))
 		for range 8 {
-			a := g.ask()
-			if !strings.HasPrefix(a.Resource, apiARN) {
+			q := g.Query()
+			if !strings.HasPrefix(q.Resource, apiARN) {
 				continue // execute-api:/ means the API itself only after saving
 			}
-			if b, n := before.Eval(a.request(t)), after.Eval(a.request(t)); b != n {
-				t.Fatalf("seed %d: %+v as written, %+v in normal form\n%s\n%s\n%+v", seed, b, n, text, normal, a)
+			if b, n := before.Eval(request(t, q)), after.Eval(request(t, q)); b != n {
+				t.Fatalf("seed %d: %+v as written, %+v in normal form\n%s\n%s\n%+v", seed, b, n, text, normal, q)
 			}
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/posternhq/postern/dataplane/policy"
+	"github.com/posternhq/postern/dataplane/policy/policytest"
+	"github.com/posternhq/postern/dataplane/policy/reference"
 )
 
 var (
@@ -46,8 +48,8 @@ func FuzzEval(f *testing.F) {
 
 func compareSeed(t *testing.T, seed uint64, effects map[policy.Effect]int) {
 	t.Helper()
-	g := newGenerator(seed)
-	doc := g.document()
+	g := policytest.New(seed)
+	doc := g.Document()
 	parsed, err := policy.Parse(doc)
 	if err != nil {
 		t.Fatalf("seed %d: %v\n%s", seed, err, doc)
@@ -57,11 +59,15 @@ func compareSeed(t *testing.T, seed uint64, effects map[policy.Effect]int) {
 		t.Fatalf("seed %d: %v\n%s", seed, err, doc)
 	}
 	for range 8 {
-		a := g.ask()
-		got, want := prog.Eval(a.request(t)), referenceEval(doc, a)
+		q := g.Query()
+		want, err := reference.Eval(doc, q)
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		got := prog.Eval(request(t, q))
 		effects[got.Effect]++
 		if got != want {
-			t.Errorf("seed %d: Eval gives %+v, the reference %+v\n%s\n%+v", seed, got, want, doc, a)
+			t.Errorf("seed %d: Eval gives %+v, the reference %+v\n%s\n%+v", seed, got, want, doc, q)
 		}
 	}
 }
@@ -78,6 +84,16 @@ func compile(t testing.TB, doc string) *policy.Program {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// request is for tests whose query is right.
+func request(t testing.TB, q *policy.Query) *policy.Request {
+	t.Helper()
+	r, err := q.Request()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // hotRequest is a request through an endpoint as an edge makes it.
@@ -138,13 +154,13 @@ func TestEvalAllocatesNothing(t *testing.T) {
 // TestNothingAllocates: whatever the policy, whatever the caller sends.
 func TestNothingAllocates(t *testing.T) {
 	for seed := range uint64(800) {
-		g := newGenerator(seed)
-		doc := g.document()
+		g := policytest.New(seed)
+		doc := g.Document()
 		prog := compile(t, string(doc))
-		a := g.ask()
-		r := a.request(t)
+		q := g.Query()
+		r := request(t, q)
 		if n := testing.AllocsPerRun(3, func() { prog.Eval(r) }); n != 0 {
-			t.Fatalf("seed %d: %v allocations\n%s\n%+v", seed, n, doc, a)
+			t.Fatalf("seed %d: %v allocations\n%s\n%+v", seed, n, doc, q)
 		}
 	}
 }

@@ -6,11 +6,11 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/datadriven"
 
 	"github.com/posternhq/postern/dataplane/policy"
+	"github.com/posternhq/postern/dataplane/policy/reference"
 )
 
 const apiARN = "arn:aws:execute-api:us-east-1:111122223333:abcde12345"
@@ -104,7 +104,7 @@ func buildDocument(t *testing.T, version, lines string) string {
 // evalBoth evaluates a request by the program and by the reference, which must agree.
 func evalBoth(t *testing.T, doc, lines string) string {
 	t.Helper()
-	ask := parseAsk(t, lines)
+	q := parseQuery(t, lines)
 	parsed, err := policy.Parse([]byte(doc))
 	if err != nil {
 		t.Fatal(err)
@@ -113,8 +113,12 @@ func evalBoth(t *testing.T, doc, lines string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := prog.Eval(ask.request(t))
-	if want := referenceEval([]byte(doc), ask); got != want {
+	got := prog.Eval(request(t, q))
+	want, err := reference.Eval([]byte(doc), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != want {
 		t.Errorf("Eval gives %+v, the reference %+v\n%s\n%s", got, want, doc, lines)
 	}
 	out := got.Effect.String()
@@ -127,62 +131,26 @@ func evalBoth(t *testing.T, doc, lines string) string {
 	return out + "\n"
 }
 
-// ask is a request as plain text, which both evaluators understand.
-type ask struct {
-	Principal string // ARN, empty for anonymous
-	Action    string
-	Resource  string
-	Context   map[string][]string // names as written
-	Tags      map[string]string   // of the principal
-}
-
-func parseAsk(t *testing.T, lines string) ask {
+// parseQuery reads a request of one key=value a line.
+func parseQuery(t *testing.T, lines string) *policy.Query {
 	t.Helper()
-	a := ask{Action: "execute-api:Invoke", Resource: apiARN + "/prod/GET/pets", Context: map[string][]string{}}
+	q := &policy.Query{Resource: apiARN + "/prod/GET/pets", Context: map[string]policy.Values{}}
 	for line := range strings.Lines(strings.ReplaceAll(lines, "$P", apiARN)) {
 		key, value, ok := strings.Cut(strings.TrimSpace(line), "=")
 		switch {
 		case !ok:
 			t.Fatalf("not key=value: %q", line)
 		case key == "principal":
-			a.Principal = value
+			q.Principal = value
 		case key == "action":
-			a.Action = value
+			q.Action = value
 		case key == "resource":
-			a.Resource = value
+			q.Resource = value
 		default:
-			a.Context[key] = append(a.Context[key], value)
+			q.Context[key] = append(q.Context[key], value)
 		}
 	}
-	return a
-}
-
-// request is the ask in the form that an edge would build.
-func (a ask) request(t testing.TB) *policy.Request {
-	t.Helper()
-	r := &policy.Request{Action: a.Action}
-	if !r.SetResource(a.Resource) {
-		t.Fatalf("not an ARN: %q", a.Resource)
-	}
-	if a.Principal != "" {
-		p, err := policy.ParsePrincipal(a.Principal)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p.Tags = a.Tags
-		r.SetPrincipal(p)
-	}
-	for name, values := range a.Context {
-		if strings.EqualFold(name, "aws:CurrentTime") && len(values) == 1 {
-			// As an edge does it: a time, from which both time keys follow.
-			if at, err := time.Parse(time.RFC3339, values[0]); err == nil {
-				r.Time = at
-				continue
-			}
-		}
-		r.SetContext(name, values...)
-	}
-	return r
+	return q
 }
 
 // TestWorkedNumbers: no case of the page is left out.

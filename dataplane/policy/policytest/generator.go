@@ -1,29 +1,34 @@
-package policy_test
+// Package policytest makes random but meaningful policies and requests for
+// tests: both draw from the same small worlds of endpoints, addresses, paths
+// and names, so that conditions are met about as often as missed. All that it
+// makes follows from a seed.
+package policytest
 
 import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strings"
+
+	"github.com/posternhq/postern/dataplane/policy"
 )
 
-// generator makes random policies and requests that mean something to each
-// other: both draw from the same small worlds of endpoints, addresses, paths
-// and names, so that conditions are met about as often as missed.
-type generator struct {
+// Generator makes documents and queries. It belongs to one goroutine.
+type Generator struct {
 	*rand.Rand
 }
 
-func newGenerator(seed uint64) *generator {
-	return &generator{rand.New(rand.NewPCG(seed, 0x706f7374))}
+// New makes a Generator; equal seeds make equal documents and queries.
+func New(seed uint64) *Generator {
+	return &Generator{rand.New(rand.NewPCG(seed, 0x706f7374))}
 }
 
-func (g *generator) one(list ...string) string { return list[g.IntN(len(list))] }
+func (g *Generator) one(list ...string) string { return list[g.IntN(len(list))] }
 
-func (g *generator) chance(percent int) bool { return g.IntN(100) < percent }
+func (g *Generator) chance(percent int) bool { return g.IntN(100) < percent }
 
 // some draws one to max values, as a string or as a list.
-func (g *generator) some(maximum int, draw func() string) any {
+func (g *Generator) some(maximum int, draw func() string) any {
 	n := 1 + g.IntN(maximum)
 	if n == 1 && g.chance(60) {
 		return draw()
@@ -35,7 +40,16 @@ func (g *generator) some(maximum int, draw func() string) any {
 	return list
 }
 
-func (g *generator) document() []byte {
+// Document is a resource policy that policy.Parse accepts, of one to four statements.
+func (g *Generator) Document() []byte { return g.document(1+g.IntN(4), true) }
+
+// LargeDocument is a resource policy of many statements.
+func (g *Generator) LargeDocument(statements int) []byte { return g.document(statements, true) }
+
+// IdentityDocument is a policy without principal elements.
+func (g *Generator) IdentityDocument() []byte { return g.document(1+g.IntN(4), false) }
+
+func (g *Generator) document(statements int, principals bool) []byte {
 	doc := map[string]any{}
 	if g.chance(80) {
 		doc["Version"] = "2012-10-17"
@@ -45,13 +59,13 @@ func (g *generator) document() []byte {
 	if g.chance(20) {
 		doc["Id"] = "id"
 	}
-	if g.chance(10) {
-		doc["Statement"] = g.statement()
+	list := make([]any, statements)
+	for i := range list {
+		list[i] = g.statement(principals)
+	}
+	if statements == 1 && g.chance(40) {
+		doc["Statement"] = list[0]
 	} else {
-		list := make([]any, 1+g.IntN(4))
-		for i := range list {
-			list[i] = g.statement()
-		}
 		doc["Statement"] = list
 	}
 	out, err := json.Marshal(doc)
@@ -61,12 +75,14 @@ func (g *generator) document() []byte {
 	return out
 }
 
-func (g *generator) statement() map[string]any {
+func (g *Generator) statement(principals bool) map[string]any {
 	s := map[string]any{"Effect": g.one("Allow", "Allow", "Deny")}
 	if g.chance(15) {
 		s["Sid"] = "s"
 	}
-	s[g.one("Principal", "Principal", "Principal", "Principal", "NotPrincipal")] = g.principal()
+	if principals {
+		s[g.one("Principal", "Principal", "Principal", "Principal", "NotPrincipal")] = g.principal()
+	}
 	s[g.one("Action", "Action", "Action", "Action", "NotAction")] = g.some(2, g.actionPattern)
 	s[g.one("Resource", "Resource", "Resource", "NotResource")] = g.some(3, g.resourcePattern)
 	if g.chance(75) {
@@ -85,7 +101,7 @@ func (g *generator) statement() map[string]any {
 	return s
 }
 
-func (g *generator) principal() any {
+func (g *Generator) principal() any {
 	if g.chance(50) {
 		return "*"
 	}
@@ -104,14 +120,14 @@ func (g *generator) principal() any {
 	return p
 }
 
-func (g *generator) actionPattern() string {
+func (g *Generator) actionPattern() string {
 	return g.one("execute-api:Invoke", "execute-api:Invoke", "*", "execute-api:*", "EXECUTE-API:inv*", "execute-api:Inv?ke",
 		"execute-api:InvalidateCache", "s3:GetObject", "*:*")
 }
 
 // resourcePattern is a path pattern behind some form of the API's ARN. Wildcards,
 // variables and near misses are spread over all of it.
-func (g *generator) resourcePattern() string {
+func (g *Generator) resourcePattern() string {
 	switch g.IntN(12) {
 	case 0, 1:
 		return "*"
@@ -132,7 +148,7 @@ func (g *generator) resourcePattern() string {
 		g.one("/", "/", "/", "", "*") + path
 }
 
-func (g *generator) pathPattern() string {
+func (g *Generator) pathPattern() string {
 	parts := []string{"prod", "dev", "GET", "POST", "pets", "a%20b", ":111122223333:abcde12345", "bob", "*", "*", "*", "?", "p*s", "pet?", "",
 		"${aws:username}", "${aws:username, 'guest'}", "${aws:PrincipalTag/team}", "${*}", "x${?}y", "${aws:TagKeys}", "${aws:SourceVpce}"}
 	var b strings.Builder
@@ -147,7 +163,7 @@ func (g *generator) pathPattern() string {
 
 // operator draws a condition operator, a key that suits it (mostly), and a
 // source of values for both.
-func (g *generator) operator() (name, key string, draw func() string) {
+func (g *Generator) operator() (name, key string, draw func() string) {
 	switch g.IntN(10) {
 	case 0, 1, 2:
 		name = g.one("StringEquals", "StringNotEquals", "StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase", "StringLike", "StringNotLike")
@@ -188,7 +204,7 @@ func (g *generator) operator() (name, key string, draw func() string) {
 	return name, g.recase(key), draw
 }
 
-func (g *generator) recase(key string) string {
+func (g *Generator) recase(key string) string {
 	switch g.IntN(10) {
 	case 0:
 		return strings.ToLower(key)
@@ -198,56 +214,58 @@ func (g *generator) recase(key string) string {
 	return key
 }
 
-func (g *generator) stringKey() string {
+func (g *Generator) stringKey() string {
 	return g.one("aws:SourceVpc", "aws:SourceVpce", "aws:SourceVpce", "aws:UserAgent", "aws:Referer", "aws:username", "aws:userid",
 		"aws:PrincipalType", "aws:PrincipalAccount", "aws:PrincipalArn", "aws:PrincipalTag/team", "aws:PrincipalTag/Dept",
 		"aws:PrincipalOrgPaths", "aws:TagKeys", "aws:NoSuchKey", "aws:SourceIp", "aws:CurrentTime", "aws:EpochTime", "custom:Word", "custom:Words")
 }
 
-func (g *generator) stringValue() string {
+func (g *Generator) stringValue() string {
 	return g.one("vpce-1", "vpce-2", "VPCE-1", "vpc-1", "vpc*", "vpce-?", "curl", "*curl*", "c?r*", "Ünïcödé", "ÜNÏCÖDÉ", "ü?ï*", "", "*", "?", "bob", "a",
 		"User", "111122223333", "o-1/*", "10.1.*", "2020-*", "*Z", "${aws:SourceVpce}", "${aws:username}", "${aws:username, 'bob'}", "x${*}y", "*${$}*",
 		"${aws:PrincipalTag/dept}", "${aws:TagKeys}", "v${aws:NoSuchKey, 'pce-1'}", "arn:aws:iam::*:role/dev", "*${custom:Word}*", "${aws:SourceIp}")
 }
 
-func (g *generator) number() string {
+func (g *Generator) number() string {
 	return g.one("0", "-0.0", "10", "10.0", "010", "9.99", "+10", "-5", "3600", "1577836800", "123456789012345678901234567890.5", "ten", "1e3", "")
 }
 
-func (g *generator) date() string {
+func (g *Generator) date() string {
 	return g.one("2020", "2020-01", "2020-01-01", "2020-01-01T00:00Z", "2020-01-01T00:00:00Z", "2020-01-01T02:00:00+02:00", "2019-12-31T23:59:59.5Z",
 		"1577836800", "1577836799", "2020-02-30", "2020-13", "soon", "2019-06-01T12:00:00-07:30")
 }
 
-func (g *generator) network() string {
+func (g *Generator) network() string {
 	return g.one("10.0.0.0/8", "10.1.2.3", "10.1.2.99/24", "0.0.0.0/0", "::/0", "192.168.0.0/16", "2001:DB8::/32", "2001:db8::1", "not-a-cidr", "10.0.0.0/33",
 		"172.16.0.0/12", "10.1.2.0/31", "2001:db8:1::/48", "::ffff:10.0.0.0/104", "::ffff:10.1.2.3", "::ffff:0:0/90")
 }
 
-func (g *generator) arnPattern() string {
+func (g *Generator) arnPattern() string {
 	return g.one("arn:aws:iam::*:role/*", "arn:aws:iam::111122223333:role/dev", "arn:aws:iam:*:role/dev", "arn:*:*:*:*:*", "*", "arn:aws:iam::1*:user/?ob",
 		"arn:aws:iam::${aws:PrincipalAccount}:role/dev", "arn:aws:iam::111122223333:user/${aws:username}", "arn:aws:ec2:us-east-1:111122223333:vpc/vpc-?")
 }
 
-// ask draws a request. Each key is present about half of the time.
-func (g *generator) ask() ask {
-	a := ask{
+// Query is a request that policy.Query.Request accepts. Each key is present
+// about half of the time.
+func (g *Generator) Query() *policy.Query {
+	q := &policy.Query{
 		Action: g.one("execute-api:Invoke", "execute-api:Invoke", "execute-api:invoke", "execute-api:InvalidateCache"),
 		Resource: "arn:aws:execute-api:" + g.one("us-east-1", "us-east-1", "eu-west-1") + ":" +
 			g.one("111122223333", "111122223333", "444455556666") + ":" + g.one("abcde12345", "abcde12345", "abcde12345", "fghij67890") + g.path(),
-		Context: map[string][]string{},
+		Context: map[string]policy.Values{},
 	}
 	if g.chance(60) {
-		a.Principal = g.one("arn:aws:iam::111122223333:root", "arn:aws:iam::111122223333:user/bob", "arn:aws:iam::111122223333:user/team/amy",
+		q.Principal = g.one("arn:aws:iam::111122223333:root", "arn:aws:iam::111122223333:user/bob", "arn:aws:iam::111122223333:user/team/amy",
 			"arn:aws:sts::111122223333:assumed-role/dev/s1", "arn:aws:sts::111122223333:assumed-role/dev/s2", "arn:aws:sts::444455556666:assumed-role/dev/s1",
 			"arn:aws:sts::111122223333:federated-user/fay")
 		if g.chance(50) {
-			a.Tags = map[string]string{"team": g.one("a", "b", "bob", "*"), "dept": g.one("a", "b", "")}
+			q.Context["aws:PrincipalTag/team"] = policy.Values{g.one("a", "b", "bob", "*")}
+			q.Context["aws:PrincipalTag/Dept"] = policy.Values{g.one("a", "b", "")}
 		}
 	}
 	maybe := func(key string, draw func() string) {
 		if g.chance(50) {
-			a.Context[g.recase(key)] = []string{draw()}
+			q.Context[g.recase(key)] = policy.Values{draw()}
 		}
 	}
 	maybe("aws:SourceVpc", func() string { return g.one("vpc-1", "vpc-2", "VPC-1") })
@@ -268,21 +286,21 @@ func (g *generator) ask() ask {
 		return g.one("arn:aws:ec2:us-east-1:111122223333:vpc/vpc-1", "arn:aws:ec2", "arn:aws:iam::111122223333:user/bob")
 	})
 	if g.chance(50) {
-		a.Context["aws:CurrentTime"] = []string{g.one("2020-01-01T00:00:00Z", "2019-12-31T23:59:59Z", "2020-07-01T12:30:00Z")}
+		q.Context["aws:CurrentTime"] = policy.Values{g.one("2020-01-01T00:00:00Z", "2019-12-31T23:59:59Z", "2020-07-01T12:30:00Z")}
 	}
 	for _, key := range []string{"aws:TagKeys", "aws:PrincipalOrgPaths", "custom:Words"} {
 		if g.chance(30) {
-			var list []string
+			var list policy.Values
 			for range g.IntN(3) {
 				list = append(list, g.one("a", "b", "o-1/r-1/ou-2/", "", "vpce-1"))
 			}
-			a.Context[key] = list
+			q.Context[key] = list
 		}
 	}
-	return a
+	return q
 }
 
-func (g *generator) path() string {
+func (g *Generator) path() string {
 	var b strings.Builder
 	for range 2 + g.IntN(4) {
 		fmt.Fprintf(&b, "/%s", g.one("prod", "dev", "GET", "POST", "pets", "pet", "bob", "guest", "a%20b", ":111122223333:abcde12345", "", "*", "x?y", "puts"))
@@ -290,6 +308,6 @@ func (g *generator) path() string {
 	return b.String()
 }
 
-func (g *generator) address() string {
+func (g *Generator) address() string {
 	return g.one("10.1.2.3", "10.1.2.1", "192.168.7.7", "8.8.8.8", "2001:db8::1", "2001:DB8:1::7", "::ffff:10.1.2.3", "fe80::1", "nonsense")
 }
