@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"iter"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -76,6 +78,11 @@ func compileCondition(op operator, kv *keyValues, variables bool) condition {
 		c.cost = 2
 	}
 	return c
+}
+
+// exactStrings says that the condition is a plain comparison with known texts.
+func (c *condition) exactStrings() bool {
+	return c.op.set == noSet && (c.op.family == familyString || c.op.family == familyStringLike) && len(c.patterns) == 0
 }
 
 // cheap conditions are worth testing before the resource.
@@ -268,6 +275,14 @@ func (s *stringSet) add(v string) {
 	}
 }
 
+// all yields the values in no order.
+func (s *stringSet) all() iter.Seq[string] {
+	if s.many != nil {
+		return maps.Keys(s.many)
+	}
+	return slices.Values(s.few)
+}
+
 func (s *stringSet) has(v string) bool {
 	if s.many != nil {
 		_, ok := s.many[v]
@@ -303,6 +318,14 @@ func (s *networkSet) add(p netip.Prefix) {
 		s.many.Insert(p)
 		s.few = nil
 	}
+}
+
+// all yields the prefixes in no order.
+func (s *networkSet) all() iter.Seq[netip.Prefix] {
+	if s.many != nil {
+		return s.many.All()
+	}
+	return slices.Values(s.few)
 }
 
 // contains: families never mix, and the zero Addr is in no network.

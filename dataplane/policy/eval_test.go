@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -50,6 +51,9 @@ func compareSeed(t *testing.T, seed uint64, effects map[policy.Effect]int) {
 	t.Helper()
 	g := policytest.New(seed)
 	doc := g.Document()
+	if seed%16 == 15 { // enough statements for more than one batch of them
+		doc = g.LargeDocument(60 + int(seed/16%100))
+	}
 	parsed, err := policy.Parse(doc)
 	if err != nil {
 		t.Fatalf("seed %d: %v\n%s", seed, err, doc)
@@ -58,9 +62,13 @@ func compareSeed(t *testing.T, seed uint64, effects map[policy.Effect]int) {
 	if err != nil {
 		t.Fatalf("seed %d: %v\n%s", seed, err, doc)
 	}
-	for range 8 {
+	slow, err := reference.Read(doc)
+	if err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+	for range casesPerDocument {
 		q := g.Query()
-		want, err := reference.Eval(doc, q)
+		want, err := slow.Eval(q)
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
@@ -69,7 +77,50 @@ func compareSeed(t *testing.T, seed uint64, effects map[policy.Effect]int) {
 		if got != want {
 			t.Errorf("seed %d: Eval gives %+v, the reference %+v\n%s\n%+v", seed, got, want, doc, q)
 		}
+		known := knownOf(g, q)
+		if bound := prog.Bind(known).Eval(request(t, q)); bound != want {
+			t.Errorf("seed %d: Eval of the bound program gives %+v, the reference %+v\nknown: %+v\n%s\n%+v", seed, bound, want, known, doc, q)
+		}
 	}
+}
+
+const casesPerDocument = 8
+
+// knownOf draws a part of what a query says.
+func knownOf(g *policytest.Generator, q *policy.Query) *policy.Known {
+	some := func() bool { return g.IntN(2) == 0 }
+	k := &policy.Known{}
+	if some() {
+		k.Action = cmp.Or(q.Action, policy.DefaultAction)
+	}
+	arn := strings.SplitN(q.Resource, ":", 6)
+	for i, field := range []*string{1: &k.Partition, 2: &k.Service, 3: &k.Region, 4: &k.Account} {
+		if i > 0 && some() {
+			*field = arn[i]
+		}
+	}
+	if some() {
+		k.Resource = arn[5][:g.IntN(len(arn[5])+1)]
+	}
+	given := map[string]policy.Values{}
+	principalGiven := false
+	for name, values := range q.Context {
+		given[strings.ToLower(name)] = values
+		principalGiven = principalGiven || strings.HasPrefix(strings.ToLower(name), "aws:principal") || strings.HasPrefix(strings.ToLower(name), "aws:user")
+	}
+	for key := range policy.KeyUsername + 1 {
+		name := strings.ToLower(key.String())
+		values, ok := given[name]
+		switch {
+		case !some():
+		case ok && len(values) == 1:
+			k.Set(key, values[0])
+		case !ok && key != policy.KeyEpochTime && (q.Principal == "" || key < policy.KeyPrincipalARN):
+			k.SetAbsent(key)
+		}
+	}
+	k.Anonymous = q.Principal == "" && !principalGiven && some()
+	return k
 }
 
 // compile is for tests whose document is right.

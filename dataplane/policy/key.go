@@ -103,13 +103,15 @@ type keyRef struct {
 	name string // lower case
 	tag  string // what follows aws:principaltag/, for keyTag
 	list bool
+	// inPlace: a value that was set sits in Request.values as it is.
+	inPlace bool
 }
 
 func refKey(name string) keyRef {
 	r := keyRef{key: keyExtra, name: strings.ToLower(name)}
 	r.list = listKeys[r.name]
 	if k, ok := keysByName[r.name]; ok {
-		r.key = k
+		r.key, r.inPlace = k, addrSlot(k) < 0
 	} else if tag, ok := strings.CutPrefix(r.name, tagPrefix); ok {
 		r.key, r.tag = keyTag, tag
 	} else if r.name == orgPathsName {

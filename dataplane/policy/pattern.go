@@ -196,6 +196,19 @@ func newPattern(tokens []token) pattern {
 	return p
 }
 
+// any says that every text matches.
+func (p *pattern) any() bool {
+	return !p.exact && p.tokens == nil && p.prefix == "" && p.suffix == "" && len(p.inner) == 0
+}
+
+// leading is the literal text with which every match begins.
+func (p *pattern) leading() string {
+	if p.tokens != nil && p.tokens[0].kind == tokenText {
+		return p.tokens[0].text
+	}
+	return p.prefix
+}
+
 // match says whether the whole of s matches. Values of variables come from r
 // and are always literal; one without a value lets the pattern match nothing.
 func (p *pattern) match(s string, r *Request) bool {

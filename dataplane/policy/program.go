@@ -1,26 +1,19 @@
 package policy
 
-import (
-	"strings"
-)
-
 // Program is a compiled policy. It is immutable and safe for any number of
 // goroutines.
 type Program struct {
-	doc   *Document
-	rules []rule // Deny first, each group in the order of the document
-}
-
-// rule is one statement in the form that decides. Its tests are tried cheapest
-// first; since all must hold, their order changes no decision.
-type rule struct {
-	statement  int
-	deny       bool
-	notPerson  bool
-	principals *principalSet
-	actions    actionSet
-	resources  resourceSet
-	conditions []condition // cheapest first
+	doc *Document
+	// rules are the statements that can apply, Deny first, each group in the
+	// order of the document; what decides below was made from them.
+	rules []rule
+	// settled: no request changes the decision.
+	settled  bool
+	decision Decision
+	root     group
+	// only is the one batch of a root that has nothing else, which most
+	// policies are.
+	only *batch
 }
 
 // Effect is the decision of one policy.
@@ -56,45 +49,70 @@ type Decision struct {
 // statement must have a Principal or NotPrincipal. It refuses nothing else:
 // literals and resources that can't match don't, and Validate names them.
 func Compile(d *Document) (*Program, error) {
-	p := &Program{doc: d, rules: make([]rule, 0, len(d.statements))}
-	for _, deny := range [...]bool{true, false} {
-		for i := range d.statements {
-			s := &d.statements[i]
-			if s.principal == nil {
-				return nil, d.src.errorf(s.path, s.offset, missingPrincipal)
-			}
-			if s.deny == deny {
-				p.rules = append(p.rules, compileStatement(d, i))
-			}
+	for i := range d.statements {
+		if s := &d.statements[i]; s.principal == nil {
+			return nil, d.src.errorf(s.path, s.offset, missingPrincipal)
 		}
 	}
-	return p, nil
+	return assemble(d, compileStatements(d)), nil
 }
 
 const missingPrincipal = `Principal is missing; write "Principal": "*" to mean everyone`
 
-func compileStatement(d *Document, i int) rule {
-	s := &d.statements[i]
-	ru := rule{
-		statement:  i,
-		deny:       s.deny,
-		notPerson:  s.principal.negated,
-		principals: &s.principal.compiled,
-		actions:    compileActions(s.action),
-		resources:  compileResources(s.resource, d.variables()),
-	}
-	for j := range s.conditions {
-		b := &s.conditions[j]
-		for k := range b.keys {
-			ru.conditions = append(ru.conditions, compileCondition(b.op, &b.keys[k], d.variables()))
+// CompileIdentity makes the Program of a policy that is attached to a caller:
+// an identity policy, a permissions boundary, a session policy. It speaks for
+// whoever carries it, so no statement may have a Principal or NotPrincipal.
+func CompileIdentity(d *Document) (*Program, error) {
+	for i := range d.statements {
+		s := &d.statements[i]
+		if p := s.principal; p != nil {
+			return nil, d.src.errorf(s.path+"."+p.name, p.offset, needlessPrincipal, p.name)
 		}
 	}
-	sortByCost(ru.conditions)
-	return ru
+	return assemble(d, compileStatements(d)), nil
+}
+
+const needlessPrincipal = `a policy that is attached to a caller has no %s: it speaks for whoever carries it`
+
+// assemble arranges rules for deciding. They come in the order of Program.rules.
+func assemble(d *Document, rules []rule) *Program {
+	p := &Program{doc: d, rules: reachable(rules)}
+	switch {
+	case len(p.rules) == 0:
+		p.settled, p.decision = true, Decision{Statement: -1}
+	case p.rules[0].always():
+		p.settled, p.decision = true, p.rules[0].decision(grantDirect)
+	default:
+		p.root = newGroup(p.rules)
+		if p.root.index == nil && p.root.callers == nil && len(p.root.batches) == 1 {
+			p.only = &p.root.batches[0]
+		}
+	}
+	return p
+}
+
+// reachable drops the rules behind one that always applies: a Deny ends the
+// search for everything after it, an Allow that for other Allows.
+func reachable(rules []rule) []rule {
+	for i := range rules {
+		if rules[i].always() {
+			return rules[:i+1]
+		}
+	}
+	return rules
 }
 
 // Document is what the Program was compiled from.
 func (p *Program) Document() *Document { return p.doc }
+
+// Constant is the decision that the Program gives to every request, if there is
+// such a one. A nil Program, no policy at all, is silent.
+func (p *Program) Constant() (Decision, bool) {
+	if p == nil {
+		return Decision{Statement: -1}, true
+	}
+	return p.decision, p.settled
+}
 
 // Eval decides a request. It does not fail and does not allocate. A nil
 // Program, no policy at all, is silent.
@@ -102,116 +120,67 @@ func (p *Program) Eval(r *Request) Decision {
 	if p == nil {
 		return Decision{Statement: -1}
 	}
-	e := evaluation{
-		req:      r,
-		action:   lower(r.Action, r.action[:]),
-		resource: view(r.Resource),
+	if p.settled {
+		return p.decision
 	}
-	best := Decision{Statement: -1}
-	for i := range p.rules {
-		ru := &p.rules[i]
-		g := ru.applies(&e)
-		switch {
-		case g == grantNone:
-		case ru.deny:
-			return Decision{Effect: ExplicitDeny, Statement: ru.statement}
-		case g == grantDirect:
-			return Decision{Effect: Allow, Statement: ru.statement}
-		case best.Effect == Silent:
-			// Keep looking: a later statement may name the caller himself.
-			best = Decision{Effect: Allow, Statement: ru.statement, Delegated: true}
-		}
-	}
-	return best
+	return p.search(r)
 }
 
-// evaluation is what one Eval works out once for all statements.
+func (p *Program) search(r *Request) Decision {
+	e := evaluation{req: r, invoke: r.Action == DefaultAction, resource: view(r.Resource)}
+	if p.only != nil {
+		p.only.search(&e)
+	} else {
+		p.root.search(&e)
+	}
+	switch {
+	case e.deny != nil:
+		return e.deny.decision(grantDirect)
+	case e.direct != nil:
+		return e.direct.decision(grantDirect)
+	case e.delegated != nil:
+		return e.delegated.decision(grantDelegate)
+	}
+	return Decision{Statement: -1}
+}
+
+// evaluation is one Eval: what it works out once for all statements, and the
+// statements that it has found to apply, the first of each kind.
 type evaluation struct {
 	req      *Request
-	action   string // lower case
 	resource string
+	invoke   bool   // the action is DefaultAction, whose matches are known beforehand
+	action   string // lower case, once a pattern has asked for it
+
+	// The head that was matched last. Most policies name one API, so that all of
+	// their resources have the same.
+	head     *arnHead
+	headHeld bool
+
+	deny, direct, delegated *rule
 }
 
-func (ru *rule) applies(e *evaluation) grant {
-	g := ru.speaksFor(e.req.Principal)
-	if g == grantNone || !ru.actions.match(e.action) {
-		return grantNone
-	}
-	tested := 0
-	for tested < len(ru.conditions) && ru.conditions[tested].cheap() {
-		if !ru.conditions[tested].holds(e.req) {
-			return grantNone
-		}
-		tested++
-	}
-	if !ru.resources.match(e) {
-		return grantNone
-	}
-	for ; tested < len(ru.conditions); tested++ {
-		if !ru.conditions[tested].holds(e.req) {
-			return grantNone
-		}
-	}
-	return g
-}
-
-// speaksFor is the Principal or NotPrincipal test.
-func (ru *rule) speaksFor(p *Principal) grant {
+// beaten says that a rule could not change the decision any more.
+func (e *evaluation) beaten(ru *rule) bool {
 	switch {
-	case !ru.notPerson:
-		return ru.principals.match(p)
-	case ru.deny && ru.principals.exempts(p):
-		return grantNone
-	case !ru.deny && ru.principals.match(p) != grantNone:
-		// An Allow must not reach whom it excepts, at whatever level he is listed.
-		return grantNone
+	case e.deny != nil:
+		return !ru.deny || ru.order > e.deny.order
+	case ru.deny:
+		return false
 	}
-	return grantDirect
+	return e.direct != nil && ru.order > e.direct.order
 }
 
-// lower lower-cases ASCII, into scratch if it has to and that is long enough.
-func lower(s string, scratch []byte) string {
-	upper := -1
-	for i := range len(s) {
-		if s[i] >= 'A' && s[i] <= 'Z' {
-			upper = i
-			break
-		}
+// take notes that a rule applies.
+func (e *evaluation) take(ru *rule, g grant) {
+	slot := &e.direct
+	switch {
+	case ru.deny:
+		slot = &e.deny
+	case g == grantDelegate:
+		slot = &e.delegated
 	}
-	if upper < 0 {
-		return s
+	if *slot == nil || ru.order < (*slot).order {
+		*slot = ru
 	}
-	if len(s) > len(scratch) {
-		return strings.ToLower(s)
-	}
-	b := scratch[:copy(scratch, s)]
-	for i := upper; i < len(b); i++ {
-		if b[i] >= 'A' && b[i] <= 'Z' {
-			b[i] += 'a' - 'A'
-		}
-	}
-	return view(b)
-}
-
-// actionSet is an Action or NotAction element.
-type actionSet struct {
-	negated  bool
-	patterns []pattern // lower case
-}
-
-func compileActions(e *element) actionSet {
-	s := actionSet{negated: e.negated, patterns: make([]pattern, len(e.values))}
-	for i, v := range e.values {
-		s.patterns[i] = newPattern(tokenize(strings.ToLower(v.text), true, false))
-	}
-	return s
-}
-
-func (s *actionSet) match(action string) bool {
-	for i := range s.patterns {
-		if s.patterns[i].match(action, nil) {
-			return !s.negated
-		}
-	}
-	return s.negated
 }

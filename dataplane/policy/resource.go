@@ -18,35 +18,52 @@ type resourceSet struct {
 // from one part into another: matched as a whole string, a caller's path such
 // as /:111122223333:abc/ could stand in for the account and API of a pattern.
 type resourcePattern struct {
-	everything bool // "*"
-	never      bool
-	short      bool // execute-api:/…: rest is matched behind the request's own API id
-	// parts[:n] are matched one to one. A pattern of fewer than six parts ends
-	// in a star, which also takes all parts after its own.
-	n     int
-	parts [arnParts]pattern
+	never bool
+	short bool     // execute-api:/…: path is matched behind the request's own API id
+	head  *arnHead // the parts before the path; nil: any
+	path  pattern  // the sixth part
 }
 
-func compileResources(e *element, variables bool) resourceSet {
+// arnHead is what a pattern says of the five parts before an execute-api path.
+// Patterns with the same head share it, so that an evaluation tries it once.
+type arnHead struct {
+	exact                               bool // no wildcards: only the four fields below are compared
+	partition, service, region, account string
+	// parts are matched one to one. Those behind a star that ends a pattern of
+	// fewer than six parts match anything.
+	parts [arnColon]pattern
+}
+
+// everything says that no resource is left out.
+func (s *resourceSet) everything() bool {
+	for i := range s.patterns {
+		if s.patterns[i].everything() {
+			return !s.negated
+		}
+	}
+	return false
+}
+
+func (p *resourcePattern) everything() bool {
+	return !p.never && !p.short && p.head == nil && p.path.any()
+}
+
+func (c *compiler) compileResources(e *element) resourceSet {
 	s := resourceSet{negated: e.negated, patterns: make([]resourcePattern, len(e.values))}
 	for i, v := range e.values {
-		s.patterns[i] = newResourcePattern(v.text, variables)
+		s.patterns[i] = c.resourcePattern(v.text)
 	}
 	return s
 }
 
-func newResourcePattern(text string, variables bool) resourcePattern {
+func (c *compiler) resourcePattern(text string) resourcePattern {
 	var p resourcePattern
-	if text == "*" {
-		p.everything = true
-		return p
-	}
 	if rest, ok := strings.CutPrefix(text, shortForm); ok {
 		p.short = true
-		p.parts[arnColon] = newPattern(tokenize(rest, true, variables))
+		p.path = newPattern(tokenize(rest, true, c.variables))
 		return p
 	}
-	parts, n := splitTokens(tokenize(text, true, variables))
+	parts, n := splitTokens(tokenize(text, true, c.variables))
 	if n < arnParts {
 		last := parts[n-1]
 		if len(last) == 0 || last[len(last)-1].kind != tokenAny {
@@ -54,15 +71,62 @@ func newResourcePattern(text string, variables bool) resourcePattern {
 			return p
 		}
 	}
-	if variables && variableBeforeResource(text) {
+	if c.variables && variableBeforeResource(text) {
 		p.never = true
 		return p
 	}
-	p.n = n
-	for i := range n {
-		p.parts[i] = newPattern(parts[i])
+	p.path = pattern{} // of fewer than six parts: any
+	if n == arnParts {
+		p.path = newPattern(parts[arnColon])
 	}
+	name := headText(text)
+	if have, ok := c.heads[name]; ok {
+		p.head = have
+		return p
+	}
+	h := &arnHead{}
+	for i := range min(n, arnColon) {
+		h.parts[i] = newPattern(parts[i])
+	}
+	h.settle()
+	p.head = h
+	if text == "*" {
+		p.head = nil
+	}
+	c.heads[name] = p.head
 	return p
+}
+
+// headText is what a pattern says before its fifth colon, all of it if it has fewer.
+func headText(text string) string {
+	end := 0
+	for range arnColon {
+		i := strings.IndexByte(text[end:], ':')
+		if i < 0 {
+			return text
+		}
+		end += i + 1
+	}
+	return text[:end]
+}
+
+// settle finds out whether the head can be matched by comparing four strings.
+func (h *arnHead) settle() {
+	h.exact = h.parts[0].match("arn", nil) // the first part of every request's ARN
+	for i := 1; i < arnColon; i++ {
+		h.exact = h.exact && h.parts[i].exact
+	}
+	h.partition, h.service, h.region, h.account = h.parts[1].prefix, h.parts[2].prefix, h.parts[3].prefix, h.parts[4].prefix
+}
+
+func (h *arnHead) match(r *Request) bool {
+	if h.exact {
+		return r.Account == h.account && r.Region == h.region &&
+			orDefault(r.Service, invokeService) == h.service && orDefault(r.Partition, defaultARNPart) == h.partition
+	}
+	return h.parts[4].match(r.Account, nil) && h.parts[3].match(r.Region, nil) &&
+		h.parts[2].match(orDefault(r.Service, invokeService), nil) &&
+		h.parts[1].match(orDefault(r.Partition, defaultARNPart), nil) && h.parts[0].match("arn", nil)
 }
 
 // variableBeforeResource finds a ${ before the fifth colon, where the language
@@ -102,36 +166,19 @@ func (s *resourceSet) match(e *evaluation) bool {
 
 func (p *resourcePattern) match(e *evaluation) bool {
 	switch {
-	case p.everything:
-		return true
+	case p.head != nil:
+		if p.head != e.head {
+			e.head, e.headHeld = p.head, p.head.match(e.req)
+		}
+		return e.headHeld && p.path.match(e.resource, e.req)
 	case p.never:
 		return false
 	case p.short:
 		slash := strings.IndexByte(e.resource, '/')
 		return slash >= 0 && (e.req.Service == "" || e.req.Service == invokeService) &&
-			p.parts[arnColon].match(e.resource[slash+1:], e.req)
+			p.path.match(e.resource[slash+1:], e.req)
 	}
-	for i := p.n - 1; i >= 0; i-- { // the last parts tell requests apart, the first seldom do
-		var part string
-		switch i {
-		case 0:
-			part = "arn"
-		case 1:
-			part = orDefault(e.req.Partition, defaultARNPart)
-		case 2:
-			part = orDefault(e.req.Service, invokeService)
-		case 3:
-			part = e.req.Region
-		case 4:
-			part = e.req.Account
-		case 5:
-			part = e.resource
-		}
-		if !p.parts[i].match(part, e.req) {
-			return false
-		}
-	}
-	return true
+	return p.path.match(e.resource, e.req)
 }
 
 func orDefault(s, otherwise string) string {

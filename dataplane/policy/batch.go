@@ -1,0 +1,395 @@
+package policy
+
+import (
+	"cmp"
+	"math/bits"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/gaissmai/bart"
+)
+
+// batchSize is how many rules one batch decides at once: the bits of a word.
+const batchSize = 64
+
+// batch decides up to 64 rules together. Rule i is bit i of every mask. What
+// many rules ask about one key is answered by one look-up, whose mask says for
+// which rules the answer is right; the masks are ANDed, and only the rules that
+// survive are tried one by one with what no mask holds.
+type batch struct {
+	rules []rule // their conditions are those that no mask holds
+	all   uint64
+	// Answers known beforehand: for the usual action, and for anonymous callers.
+	invoke    uint64
+	anonymous uint64
+	actions   []actionMask    // for other actions
+	callers   *principalMasks // nil: every rule speaks for everyone
+	keys      []keyMask       // cheapest first
+	networks  []networkMask
+}
+
+// actionMask are the rules that have one action set.
+type actionMask struct {
+	set   *actionSet
+	rules uint64
+}
+
+// keyMask holds all plain exact-string conditions, and Null, on one key.
+type keyMask struct {
+	key    keyRef
+	absent uint64 // the rules that an absent key satisfies
+	// For a present key: hits are the rules that list its value, and XOR with
+	// flip turns them into those that it satisfies. A negated condition and a
+	// rule that does not ask about the key have their bit set in flip.
+	flip  uint64
+	asked uint64 // the rules that ask about the key
+	few   []valueMask
+	many  map[string]uint64
+}
+
+type valueMask struct {
+	value string
+	rules uint64
+}
+
+// networkMask holds all plain address conditions on one key; absent and flip
+// are as in keyMask. In the trie each prefix has the rules of the prefixes that
+// contain it, too, so that the longest match is the whole answer.
+type networkMask struct {
+	key    keyRef
+	absent uint64
+	flip   uint64
+	asked  uint64
+	few    []prefixMask
+	trie   *bart.Table[uint64]
+}
+
+type prefixMask struct {
+	prefix netip.Prefix
+	rules  uint64
+}
+
+// principalMasks finds the rules that name an authenticated caller.
+type principalMasks struct {
+	everyone uint64            // rules without a principal test
+	excepts  uint64            // rules with NotPrincipal, tried one by one
+	exact    map[string]uint64 // as in principalSet
+	roles    map[string]uint64
+	accounts map[string]uint64
+}
+
+// newBatch arranges at most batchSize rules. It copies them, since it takes
+// the conditions that its masks hold out of them.
+func newBatch(rules []rule) batch {
+	b := batch{rules: slices.Clone(rules), all: ^uint64(0) >> (batchSize - len(rules))}
+	for i := range b.rules {
+		ru, bit := &b.rules[i], uint64(1)<<i
+		if ru.actions == nil || ru.actions.invoke {
+			b.invoke |= bit
+		}
+		if ru.actions != nil {
+			b.addAction(ru.actions, bit)
+		}
+		if ru.speaksFor(nil) != grantNone {
+			b.anonymous |= bit
+		}
+		ru.conditions = slices.DeleteFunc(slices.Clone(ru.conditions), func(c condition) bool {
+			return b.addKey(&c, bit) || b.addNetworks(&c, bit)
+		})
+	}
+	b.callers = newPrincipalMasks(b.rules)
+	for i := range b.keys {
+		b.keys[i].arrange()
+	}
+	slices.SortStableFunc(b.keys, func(x, y keyMask) int { return cmp.Compare(x.cost(), y.cost()) })
+	for i := range b.networks {
+		b.networks[i].arrange()
+	}
+	return b
+}
+
+func (b *batch) addAction(set *actionSet, bit uint64) {
+	for i := range b.actions {
+		if b.actions[i].set == set {
+			b.actions[i].rules |= bit
+			return
+		}
+	}
+	b.actions = append(b.actions, actionMask{set, bit})
+}
+
+// addKey takes a condition into the mask of its key, unless it is of a kind that
+// masks don't hold or the rule has asked about this key already.
+func (b *batch) addKey(c *condition, bit uint64) bool {
+	if !c.exactStrings() && c.op.family != familyNull {
+		return false
+	}
+	i := slices.IndexFunc(b.keys, func(k keyMask) bool { return k.key.name == c.key.name })
+	if i < 0 {
+		i = len(b.keys)
+		b.keys = append(b.keys, keyMask{key: c.key, absent: b.all, flip: b.all, many: make(map[string]uint64)})
+	}
+	k := &b.keys[i]
+	if k.asked&bit != 0 {
+		return false
+	}
+	k.asked |= bit
+	if c.op.family == familyNull {
+		k.absent, k.flip = assign(k.absent, bit, c.bools[1]), assign(k.flip, bit, c.bools[0])
+		return true
+	}
+	k.absent, k.flip = assign(k.absent, bit, c.op.negated || c.op.ifExists), assign(k.flip, bit, c.op.negated)
+	for v := range c.strings.all() {
+		k.many[v] |= bit
+	}
+	return true
+}
+
+// arrange puts a few values in a row, where comparing is faster than hashing.
+func (k *keyMask) arrange() {
+	if len(k.many) > fewValues {
+		return
+	}
+	for v, rules := range k.many {
+		k.few = append(k.few, valueMask{v, rules})
+	}
+	slices.SortFunc(k.few, func(x, y valueMask) int { return strings.Compare(x.value, y.value) })
+	k.many = nil
+}
+
+const fewValues = 4
+
+func (k *keyMask) cost() int {
+	if k.many != nil {
+		return fewValues + 1
+	}
+	return len(k.few)
+}
+
+// addNetworks is addKey for address conditions.
+func (b *batch) addNetworks(c *condition, bit uint64) bool {
+	if c.op.family != familyIP || c.op.set != noSet {
+		return false
+	}
+	i := slices.IndexFunc(b.networks, func(n networkMask) bool { return n.key.name == c.key.name })
+	if i < 0 {
+		i = len(b.networks)
+		b.networks = append(b.networks, networkMask{key: c.key, absent: b.all, flip: b.all})
+	}
+	n := &b.networks[i]
+	if n.asked&bit != 0 {
+		return false
+	}
+	n.asked |= bit
+	n.absent, n.flip = assign(n.absent, bit, c.op.negated || c.op.ifExists), assign(n.flip, bit, c.op.negated)
+	for p := range c.networks.all() {
+		n.few = append(n.few, prefixMask{p, bit})
+	}
+	return true
+}
+
+// arrange puts many prefixes into a trie, wide ones first, so that each takes
+// over the rules of those that contain it.
+func (n *networkMask) arrange() {
+	slices.SortFunc(n.few, func(x, y prefixMask) int {
+		return cmp.Or(cmp.Compare(x.prefix.Bits(), y.prefix.Bits()), x.prefix.Addr().Compare(y.prefix.Addr()))
+	})
+	unique := n.few[:0]
+	for _, p := range n.few {
+		if last := len(unique) - 1; last >= 0 && unique[last].prefix == p.prefix {
+			unique[last].rules |= p.rules
+			continue
+		}
+		unique = append(unique, p)
+	}
+	n.few = unique
+	if len(n.few) <= fewNetworks {
+		return
+	}
+	n.trie = new(bart.Table[uint64])
+	for _, p := range n.few {
+		wider, _ := n.trie.LookupPrefix(p.prefix)
+		n.trie.Insert(p.prefix, p.rules|wider)
+	}
+	n.few = nil
+}
+
+func newPrincipalMasks(rules []rule) *principalMasks {
+	m := principalMasks{exact: make(map[string]uint64), roles: make(map[string]uint64), accounts: make(map[string]uint64)}
+	for i := range rules {
+		ru, bit := &rules[i], uint64(1)<<i
+		switch {
+		case ru.principals == nil:
+			m.everyone |= bit
+		case ru.notPerson:
+			m.excepts |= bit
+		case ru.principals.anyone:
+			m.everyone |= bit
+		default:
+			for name := range ru.principals.exact {
+				m.exact[name] |= bit
+			}
+			for name := range ru.principals.roles {
+				m.roles[name] |= bit
+			}
+			for name := range ru.principals.accounts {
+				m.accounts[name] |= bit
+			}
+		}
+	}
+	if bits.OnesCount64(m.everyone) == len(rules) {
+		return nil
+	}
+	return &m
+}
+
+// find says which rules speak for a caller, and for which of them only by way
+// of his account.
+func (m *principalMasks) find(p *Principal, rules []rule) (speaking, delegated uint64) {
+	direct := m.everyone | m.exact[p.ARN]
+	if p.RoleARN != "" {
+		if p.RolePathUnknown {
+			direct |= m.roles[p.RoleARN]
+		} else {
+			direct |= m.exact[p.RoleARN]
+		}
+	}
+	for rest := m.excepts; rest != 0; rest &= rest - 1 {
+		i := bits.TrailingZeros64(rest)
+		if rules[i].speaksFor(p) != grantNone {
+			direct |= 1 << i
+		}
+	}
+	if len(m.accounts) > 0 {
+		delegated = m.accounts[p.Account] &^ direct
+	}
+	return direct | delegated, delegated
+}
+
+// search finds the rules that apply and tells e.
+func (b *batch) search(e *evaluation) {
+	alive := b.invoke
+	if !e.invoke {
+		alive = b.all
+		for i := range b.actions {
+			if !b.actions[i].set.match(e) {
+				alive &^= b.actions[i].rules
+			}
+		}
+	}
+	var delegated uint64
+	if p := e.req.Principal; p == nil {
+		alive &= b.anonymous
+	} else if b.callers != nil {
+		var speaking uint64
+		speaking, delegated = b.callers.find(p, b.rules)
+		alive &= speaking
+	}
+	for i := range b.keys {
+		if alive == 0 {
+			return
+		}
+		alive &= b.keys[i].satisfied(e.req)
+	}
+	for i := range b.networks {
+		if alive == 0 {
+			return
+		}
+		alive &= b.networks[i].satisfied(e.req)
+	}
+	for ; alive != 0; alive &= alive - 1 {
+		i := bits.TrailingZeros64(alive)
+		ru := &b.rules[i]
+		if e.beaten(ru) {
+			return // and so are those behind it
+		}
+		if ru.resources != nil && !ru.resources.match(e) || !ru.conditionsHold(e.req) {
+			continue
+		}
+		g := grantDirect
+		if delegated>>i&1 != 0 {
+			g = grantDelegate
+		}
+		e.take(ru, g)
+	}
+}
+
+func (ru *rule) conditionsHold(r *Request) bool {
+	for i := range ru.conditions {
+		if !ru.conditions[i].holds(r) {
+			return false
+		}
+	}
+	return true
+}
+
+// satisfied are the rules whose condition on the key holds, or that have none.
+func (k *keyMask) satisfied(r *Request) uint64 {
+	if k.key.inPlace && r.present&(1<<k.key.key) != 0 {
+		return k.hits(r.values[k.key.key]) ^ k.flip
+	}
+	f := r.lookup(&k.key)
+	if f.n == 0 {
+		return k.absent
+	}
+	// Of a list any value counts: it satisfies a positive operator, and keeps a
+	// negated one from holding.
+	var hits uint64
+	for i := range f.n {
+		hits |= k.hits(f.at(i))
+	}
+	return hits ^ k.flip
+}
+
+func (k *keyMask) hits(v string) uint64 {
+	if k.many != nil {
+		return k.many[v]
+	}
+	for i := range k.few {
+		if k.few[i].value == v {
+			return k.few[i].rules
+		}
+	}
+	return 0
+}
+
+func (n *networkMask) satisfied(r *Request) uint64 {
+	if a, ok := r.addr(&n.key); ok { // an address that need not be parsed
+		return n.hits(a) ^ n.flip
+	}
+	f := r.lookup(&n.key)
+	if f.n == 0 {
+		return n.absent
+	}
+	var hits uint64
+	for i := range f.n {
+		if a, ok := parseAddr(f.at(i)); ok {
+			hits |= n.hits(a)
+		}
+	}
+	return hits ^ n.flip
+}
+
+// hits: families never mix, and the zero Addr is in no network.
+func (n *networkMask) hits(a netip.Addr) (rules uint64) {
+	if n.trie != nil {
+		if a.IsValid() {
+			rules, _ = n.trie.Lookup(a)
+		}
+		return rules
+	}
+	for i := range n.few {
+		if n.few[i].prefix.Contains(a) {
+			rules |= n.few[i].rules
+		}
+	}
+	return rules
+}
+
+func assign(mask, bit uint64, set bool) uint64 {
+	if set {
+		return mask | bit
+	}
+	return mask &^ bit
+}

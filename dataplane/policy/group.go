@@ -1,0 +1,237 @@
+package policy
+
+import (
+	"slices"
+)
+
+// group decides any number of rules. Up to 64 are one batch. Of more, each rule
+// that wants a key to have one of a few exact values is filed under these
+// values, so that a request meets only the rules of the values that it has; the
+// others are in batches.
+type group struct {
+	batches  []batch
+	index   []filing
+	callers *callerFiling
+}
+
+// filing is the rules that are filed under the values of one key.
+type filing struct {
+	key     keyRef
+	byValue map[string]folder
+}
+
+// callerFiling is the rules that are filed under whom they name, as in principalSet.
+type callerFiling struct {
+	exact, roles, accounts map[string]folder
+}
+
+// folder is the rules of one value, without the condition that the value
+// satisfies: a few to be tried in a row, or batches.
+type folder struct {
+	few  []rule
+	many []batch
+}
+
+const fewRules = 8
+
+func newGroup(rules []rule) group {
+	if len(rules) <= batchSize {
+		return group{batches: []batch{newBatch(rules)}}
+	}
+	var g group
+	c := newCabinet(rules)
+	g.batches = newBatches(c.loose)
+	for i := range c.keys {
+		k := &c.keys[i]
+		if len(k.byValue) > 0 {
+			g.index = append(g.index, filing{key: k.key, byValue: folders(k.byValue)})
+		}
+	}
+	if len(c.exact)+len(c.roles)+len(c.accounts) > 0 {
+		g.callers = &callerFiling{exact: folders(c.exact), roles: folders(c.roles), accounts: folders(c.accounts)}
+	}
+	return g
+}
+
+func newBatches(rules []rule) []batch {
+	var out []batch
+	for part := range slices.Chunk(rules, batchSize) {
+		out = append(out, newBatch(part))
+	}
+	return out
+}
+
+func folders(byValue map[string][]rule) map[string]folder {
+	out := make(map[string]folder, len(byValue))
+	for v, rules := range byValue {
+		if len(rules) <= fewRules {
+			out[v] = folder{few: rules}
+		} else {
+			out[v] = folder{many: newBatches(rules)}
+		}
+	}
+	return out
+}
+
+// cabinet decides under what each rule is filed.
+type cabinet struct {
+	keys                   []cabinetKey
+	exact, roles, accounts map[string][]rule
+	loose                  []rule // what can't be filed
+}
+
+type cabinetKey struct {
+	key     keyRef
+	wanted  map[string]int // how many rules want each value
+	byValue map[string][]rule
+}
+
+// newCabinet files each rule under its most selective key: the one whose
+// values, of those that the rule lists, are wanted by the fewest rules. A rule
+// is copied once for each value, so all copies together are no more than the
+// document has values; that is also why folders are not filed again inside.
+func newCabinet(rules []rule) *cabinet {
+	c := &cabinet{exact: make(map[string][]rule), roles: make(map[string][]rule), accounts: make(map[string][]rule)}
+	named := make(map[string]int) // how many rules name each principal
+	byName := make(map[string]int)
+	for i := range rules {
+		for j := range rules[i].conditions {
+			cond := &rules[i].conditions[j]
+			if !cond.filable() {
+				continue
+			}
+			at, ok := byName[cond.key.name]
+			if !ok {
+				at = len(c.keys)
+				byName[cond.key.name] = at
+				c.keys = append(c.keys, cabinetKey{key: cond.key, wanted: make(map[string]int), byValue: make(map[string][]rule)})
+			}
+			for v := range cond.strings.all() {
+				c.keys[at].wanted[v]++
+			}
+		}
+		for name := range rules[i].names() {
+			named[name]++
+		}
+	}
+	for i := range rules {
+		ru := &rules[i]
+		best, bestKey, bestCost := -1, -1, len(rules)
+		for j := range ru.conditions {
+			cond := &ru.conditions[j]
+			if !cond.filable() {
+				continue
+			}
+			at, cost := byName[cond.key.name], 0
+			for v := range cond.strings.all() {
+				cost = max(cost, c.keys[at].wanted[v])
+			}
+			if cost < bestCost {
+				best, bestKey, bestCost = j, at, cost
+			}
+		}
+		callerCost := 0
+		for name := range ru.names() {
+			callerCost = max(callerCost, named[name])
+		}
+		switch {
+		case callerCost > 0 && callerCost < bestCost:
+			c.fileByCaller(ru)
+		case best >= 0:
+			cond := &ru.conditions[best]
+			filed := *ru
+			filed.conditions = slices.Delete(slices.Clone(ru.conditions), best, best+1)
+			for v := range cond.strings.all() {
+				c.keys[bestKey].byValue[v] = append(c.keys[bestKey].byValue[v], filed)
+			}
+		default:
+			c.loose = append(c.loose, *ru)
+		}
+	}
+	return c
+}
+
+// filable says that the condition can hold only if the key has one of its values.
+func (c *condition) filable() bool { return c.exactStrings() && !c.op.negated && !c.op.ifExists }
+
+// names yields all that a Principal element with nothing but names has in it.
+func (ru *rule) names() func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		if ru.principals == nil || ru.notPerson || ru.principals.anyone {
+			return
+		}
+		for _, m := range [...]map[string]bool{ru.principals.exact, ru.principals.roles, ru.principals.accounts} {
+			for name := range m {
+				if !yield(name) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// fileByCaller leaves the principal test in the rule: it says whether a caller
+// is named himself or by his account only.
+func (c *cabinet) fileByCaller(ru *rule) {
+	for name := range ru.principals.exact {
+		c.exact[name] = append(c.exact[name], *ru)
+	}
+	for name := range ru.principals.roles {
+		c.roles[name] = append(c.roles[name], *ru)
+	}
+	for name := range ru.principals.accounts {
+		c.accounts[name] = append(c.accounts[name], *ru)
+	}
+}
+
+func (g *group) search(e *evaluation) {
+	for i := range g.batches {
+		if !e.beaten(&g.batches[i].rules[0]) {
+			g.batches[i].search(e)
+		}
+	}
+	for i := range g.index {
+		g.index[i].search(e)
+	}
+	if p := e.req.Principal; p != nil && g.callers != nil {
+		g.callers.search(e, p)
+	}
+}
+
+func (f *filing) search(e *evaluation) {
+	if f.key.inPlace && e.req.present&(1<<f.key.key) != 0 {
+		f.open(e, e.req.values[f.key.key])
+		return
+	}
+	values := e.req.lookup(&f.key)
+	for i := range values.n {
+		f.open(e, values.at(i))
+	}
+}
+
+func (f *filing) open(e *evaluation, value string) {
+	if found, ok := f.byValue[value]; ok {
+		found.search(e)
+	}
+}
+
+func (c *callerFiling) search(e *evaluation, p *Principal) {
+	for _, found := range [...]folder{c.exact[p.ARN], c.exact[p.RoleARN], c.roles[p.RoleARN], c.accounts[p.Account]} {
+		found.search(e)
+	}
+}
+
+func (f *folder) search(e *evaluation) {
+	for i := range f.few {
+		ru := &f.few[i]
+		if e.beaten(ru) {
+			return // and so are those behind it
+		}
+		if g := ru.applies(e); g != grantNone {
+			e.take(ru, g)
+		}
+	}
+	for i := range f.many {
+		f.many[i].search(e)
+	}
+}
