@@ -27,6 +27,12 @@ type batch struct {
 	callers   *principalMasks // nil: every rule speaks for everyone
 	keys      []keyMask       // cheapest first
 	networks  []networkMask
+	// plain: all rules are about the same resources and speak for everyone, and
+	// masks hold all of their conditions.
+	plain     bool
+	resources *resourceSet // what all rules say, taken out of them; nil: see heads
+	heads     []headMask
+	headed    uint64 // the rules in heads: of their resources only the paths are left
 }
 
 // actionMask are the rules that have one action set.
@@ -35,17 +41,25 @@ type actionMask struct {
 	rules uint64
 }
 
+// headMask are the rules whose resources all have one head.
+type headMask struct {
+	head  *arnHead
+	rules uint64
+}
+
 // keyMask holds all plain exact-string conditions, and Null, on one key.
 type keyMask struct {
-	key    keyRef
-	absent uint64 // the rules that an absent key satisfies
+	inPlace uint64 // the key's bit in Request.present, if its values sit in their place
+	slot    Key    // and that place
 	// For a present key: hits are the rules that list its value, and XOR with
 	// flip turns them into those that it satisfies. A negated condition and a
 	// rule that does not ask about the key have their bit set in flip.
-	flip  uint64
-	asked uint64 // the rules that ask about the key
-	few   []valueMask
-	many  map[string]uint64
+	flip   uint64
+	few    []valueMask
+	many   map[string]uint64
+	absent uint64 // the rules that an absent key satisfies
+	asked  uint64 // the rules that ask about the key
+	key    keyRef
 }
 
 type valueMask struct {
@@ -99,6 +113,7 @@ func newBatch(rules []rule) batch {
 		})
 	}
 	b.callers = newPrincipalMasks(b.rules)
+	b.addResources()
 	for i := range b.keys {
 		b.keys[i].arrange()
 	}
@@ -106,6 +121,7 @@ func newBatch(rules []rule) batch {
 	for i := range b.networks {
 		b.networks[i].arrange()
 	}
+	b.plain = b.callers == nil && !slices.ContainsFunc(b.rules, func(ru rule) bool { return ru.resources != nil || len(ru.conditions) > 0 })
 	return b
 }
 
@@ -119,6 +135,34 @@ func (b *batch) addAction(set *actionSet, bit uint64) {
 	b.actions = append(b.actions, actionMask{set, bit})
 }
 
+// addResources prepares what rules have in common: the whole of their
+// resources, else the parts before the path.
+func (b *batch) addResources() {
+	first := b.rules[0].resources
+	if !slices.ContainsFunc(b.rules, func(ru rule) bool { return ru.resources != first }) {
+		b.resources = first
+		for i := range b.rules {
+			b.rules[i].resources = nil
+		}
+		return
+	}
+	for i := range b.rules {
+		r, bit := b.rules[i].resources, uint64(1)<<i
+		if r == nil || !r.alike || r.negated {
+			continue
+		}
+		b.headed |= bit
+		at := slices.IndexFunc(b.heads, func(h headMask) bool { return h.head == r.head })
+		switch {
+		case r.head == nil:
+		case at >= 0:
+			b.heads[at].rules |= bit
+		default:
+			b.heads = append(b.heads, headMask{r.head, bit})
+		}
+	}
+}
+
 // addKey takes a condition into the mask of its key, unless it is of a kind that
 // masks don't hold or the rule has asked about this key already.
 func (b *batch) addKey(c *condition, bit uint64) bool {
@@ -128,7 +172,7 @@ func (b *batch) addKey(c *condition, bit uint64) bool {
 	i := slices.IndexFunc(b.keys, func(k keyMask) bool { return k.key.name == c.key.name })
 	if i < 0 {
 		i = len(b.keys)
-		b.keys = append(b.keys, keyMask{key: c.key, absent: b.all, flip: b.all, many: make(map[string]uint64)})
+		b.keys = append(b.keys, keyMask{key: c.key, slot: c.key.key, inPlace: c.key.inPlace(), absent: b.all, flip: b.all, many: make(map[string]uint64)})
 	}
 	k := &b.keys[i]
 	if k.asked&bit != 0 {
@@ -267,52 +311,95 @@ func (m *principalMasks) find(p *Principal, rules []rule) (speaking, delegated u
 	return direct | delegated, delegated
 }
 
-// search finds the rules that apply and tells e.
-func (b *batch) search(e *evaluation) {
+// asked is the mask part of a search: the rules whose action and whose
+// conditions held by masks are satisfied.
+func (b *batch) asked(r *Request, invoke bool) uint64 {
 	alive := b.invoke
-	if !e.invoke {
-		alive = b.all
-		for i := range b.actions {
-			if !b.actions[i].set.match(e) {
-				alive &^= b.actions[i].rules
-			}
-		}
-	}
-	var delegated uint64
-	if p := e.req.Principal; p == nil {
-		alive &= b.anonymous
-	} else if b.callers != nil {
-		var speaking uint64
-		speaking, delegated = b.callers.find(p, b.rules)
-		alive &= speaking
+	if !invoke {
+		alive = b.acting(r)
 	}
 	for i := range b.keys {
-		if alive == 0 {
-			return
+		k := &b.keys[i]
+		if r.present&k.inPlace == 0 {
+			alive &= k.elsewhere(r)
+			continue
 		}
-		alive &= b.keys[i].satisfied(e.req)
+		v, hits := r.values[k.slot], uint64(0)
+		if k.many != nil {
+			hits = k.many[v]
+		} else {
+			for j := range k.few {
+				if k.few[j].value == v {
+					hits = k.few[j].rules
+					break
+				}
+			}
+		}
+		alive &= hits ^ k.flip
 	}
 	for i := range b.networks {
 		if alive == 0 {
-			return
+			break
 		}
-		alive &= b.networks[i].satisfied(e.req)
+		alive &= b.networks[i].satisfied(r)
+	}
+	return alive
+}
+
+// search returns the best rule that applies, or best if there is no better one.
+func (b *batch) search(r *Request, invoke bool, best finding) finding {
+	alive := b.asked(r, invoke)
+	var delegated uint64
+	if r.Principal == nil {
+		alive &= b.anonymous
+	} else if b.callers != nil {
+		var speaking uint64
+		speaking, delegated = b.callers.find(r.Principal, b.rules)
+		alive &= speaking
+	}
+	if alive == 0 || b.resources != nil && !b.resources.match(r) {
+		return best
+	}
+	for i := range b.heads {
+		if h := &b.heads[i]; alive&h.rules != 0 && !h.head.match(r) {
+			alive &^= h.rules
+		}
 	}
 	for ; alive != 0; alive &= alive - 1 {
 		i := bits.TrailingZeros64(alive)
 		ru := &b.rules[i]
-		if e.beaten(ru) {
-			return // and so are those behind it
+		if ru.order >= best.rank {
+			return best // those behind it can't be better either
 		}
-		if ru.resources != nil && !ru.resources.match(e) || !ru.conditionsHold(e.req) {
-			continue
+		if (ru.resources == nil || b.pathsHold(i, r)) && (len(ru.conditions) == 0 || ru.conditionsHold(r)) {
+			g := grantDirect
+			if delegated>>i&1 != 0 {
+				g = grantDelegate
+			}
+			best = best.better(ru, g)
 		}
-		g := grantDirect
-		if delegated>>i&1 != 0 {
-			g = grantDelegate
-		}
-		e.take(ru, g)
 	}
+	return best
+}
+
+// pathsHold tries the resources of a rule, whose head has been matched already
+// if the rule is headed.
+func (b *batch) pathsHold(i int, r *Request) bool {
+	if b.headed>>i&1 != 0 {
+		return b.rules[i].resources.anyPath(r)
+	}
+	return b.rules[i].resources.match(r)
+}
+
+// acting are the rules that are about the request's action.
+func (b *batch) acting(r *Request) uint64 {
+	alive := b.all
+	for i := range b.actions {
+		if !b.actions[i].set.match(r, false) {
+			alive &^= b.actions[i].rules
+		}
+	}
+	return alive
 }
 
 func (ru *rule) conditionsHold(r *Request) bool {
@@ -324,11 +411,9 @@ func (ru *rule) conditionsHold(r *Request) bool {
 	return true
 }
 
-// satisfied are the rules whose condition on the key holds, or that have none.
-func (k *keyMask) satisfied(r *Request) uint64 {
-	if k.key.inPlace && r.present&(1<<k.key.key) != 0 {
-		return k.hits(r.values[k.key.key]) ^ k.flip
-	}
+// elsewhere are the rules whose condition on the key holds, or that have none,
+// for a key without a value of its own in its place.
+func (k *keyMask) elsewhere(r *Request) uint64 {
 	f := r.lookup(&k.key)
 	if f.n == 0 {
 		return k.absent
@@ -337,21 +422,15 @@ func (k *keyMask) satisfied(r *Request) uint64 {
 	// negated one from holding.
 	var hits uint64
 	for i := range f.n {
-		hits |= k.hits(f.at(i))
-	}
-	return hits ^ k.flip
-}
-
-func (k *keyMask) hits(v string) uint64 {
-	if k.many != nil {
-		return k.many[v]
-	}
-	for i := range k.few {
-		if k.few[i].value == v {
-			return k.few[i].rules
+		v := f.at(i)
+		hits |= k.many[v]
+		for j := range k.few {
+			if k.few[j].value == v {
+				hits |= k.few[j].rules
+			}
 		}
 	}
-	return 0
+	return hits ^ k.flip
 }
 
 func (n *networkMask) satisfied(r *Request) uint64 {

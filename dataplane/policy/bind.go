@@ -106,8 +106,7 @@ func (b *binder) bind(ru *rule) bool {
 		ru.principals = nil
 	}
 	if b.Action != "" && ru.actions != nil {
-		e := evaluation{req: &Request{Action: b.Action}}
-		if !ru.actions.match(&e) {
+		if !ru.actions.matchLower(strings.ToLower(b.Action)) {
 			return false
 		}
 		ru.actions = nil
@@ -196,6 +195,7 @@ func (b *binder) bindResources(s *resourceSet) boundSet {
 	if len(left.patterns) == 0 {
 		return boundSet{nil, no.not(s.negated)}
 	}
+	left.arrange()
 	return boundSet{left, unknown}
 }
 
@@ -250,7 +250,7 @@ func (b *binder) bindHead(h *arnHead) boundHead {
 		case !part.match(known, nil):
 			return boundHead{nil, no}
 		default:
-			*part = pattern{}
+			*part = anything
 		}
 	}
 	if !open {
@@ -269,7 +269,7 @@ func (b *binder) path(p *pattern, known string) truth {
 		return yes
 	case lead[:n] != known[:n], p.exact && len(lead) < len(known):
 		return no
-	case p.tokens == nil && !p.exact && len(p.inner) == 0 && p.suffix == "" && len(lead) <= len(known):
+	case p.open && len(lead) <= len(known):
 		return yes
 	}
 	return unknown

@@ -9,7 +9,7 @@ import (
 // values, so that a request meets only the rules of the values that it has; the
 // others are in batches.
 type group struct {
-	batches  []batch
+	batches []batch
 	index   []filing
 	callers *callerFiling
 }
@@ -17,6 +17,7 @@ type group struct {
 // filing is the rules that are filed under the values of one key.
 type filing struct {
 	key     keyRef
+	inPlace uint64 // as in keyMask
 	byValue map[string]folder
 }
 
@@ -44,7 +45,7 @@ func newGroup(rules []rule) group {
 	for i := range c.keys {
 		k := &c.keys[i]
 		if len(k.byValue) > 0 {
-			g.index = append(g.index, filing{key: k.key, byValue: folders(k.byValue)})
+			g.index = append(g.index, filing{key: k.key, inPlace: k.key.inPlace(), byValue: folders(k.byValue)})
 		}
 	}
 	if len(c.exact)+len(c.roles)+len(c.accounts) > 0 {
@@ -184,54 +185,53 @@ func (c *cabinet) fileByCaller(ru *rule) {
 	}
 }
 
-func (g *group) search(e *evaluation) {
+// search returns the best rule that applies, or best if there is no better one.
+func (g *group) search(r *Request, invoke bool, best finding) finding {
 	for i := range g.batches {
-		if !e.beaten(&g.batches[i].rules[0]) {
-			g.batches[i].search(e)
-		}
+		best = g.batches[i].search(r, invoke, best)
 	}
 	for i := range g.index {
-		g.index[i].search(e)
+		best = g.index[i].search(r, invoke, best)
 	}
-	if p := e.req.Principal; p != nil && g.callers != nil {
-		g.callers.search(e, p)
+	if r.Principal != nil && g.callers != nil {
+		best = g.callers.search(r, invoke, best)
 	}
+	return best
 }
 
-func (f *filing) search(e *evaluation) {
-	if f.key.inPlace && e.req.present&(1<<f.key.key) != 0 {
-		f.open(e, e.req.values[f.key.key])
-		return
+func (f *filing) search(r *Request, invoke bool, best finding) finding {
+	if r.present&f.inPlace != 0 {
+		found := f.byValue[r.values[f.key.key]]
+		return found.search(r, invoke, best)
 	}
-	values := e.req.lookup(&f.key)
+	values := r.lookup(&f.key)
 	for i := range values.n {
-		f.open(e, values.at(i))
+		found := f.byValue[values.at(i)]
+		best = found.search(r, invoke, best)
 	}
+	return best
 }
 
-func (f *filing) open(e *evaluation, value string) {
-	if found, ok := f.byValue[value]; ok {
-		found.search(e)
-	}
-}
-
-func (c *callerFiling) search(e *evaluation, p *Principal) {
+func (c *callerFiling) search(r *Request, invoke bool, best finding) finding {
+	p := r.Principal
 	for _, found := range [...]folder{c.exact[p.ARN], c.exact[p.RoleARN], c.roles[p.RoleARN], c.accounts[p.Account]} {
-		found.search(e)
+		best = found.search(r, invoke, best)
 	}
+	return best
 }
 
-func (f *folder) search(e *evaluation) {
+func (f *folder) search(r *Request, invoke bool, best finding) finding {
 	for i := range f.few {
 		ru := &f.few[i]
-		if e.beaten(ru) {
-			return // and so are those behind it
+		if ru.order >= best.rank {
+			return best // those behind it can't be better either
 		}
-		if g := ru.applies(e); g != grantNone {
-			e.take(ru, g)
+		if g := ru.applies(r, invoke); g != grantNone {
+			best = best.better(ru, g)
 		}
 	}
 	for i := range f.many {
-		f.many[i].search(e)
+		best = f.many[i].search(r, invoke, best)
 	}
+	return best
 }

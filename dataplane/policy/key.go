@@ -103,19 +103,26 @@ type keyRef struct {
 	name string // lower case
 	tag  string // what follows aws:principaltag/, for keyTag
 	list bool
-	// inPlace: a value that was set sits in Request.values as it is.
-	inPlace bool
 }
 
 func refKey(name string) keyRef {
 	r := keyRef{key: keyExtra, name: strings.ToLower(name)}
 	r.list = listKeys[r.name]
 	if k, ok := keysByName[r.name]; ok {
-		r.key, r.inPlace = k, addrSlot(k) < 0
+		r.key = k
 	} else if tag, ok := strings.CutPrefix(r.name, tagPrefix); ok {
 		r.key, r.tag = keyTag, tag
 	} else if r.name == orgPathsName {
 		r.key = keyOrgPaths
 	}
 	return r
+}
+
+// inPlace is the key's bit in Request.present if a value that was set sits in
+// Request.values as it is, else 0.
+func (k *keyRef) inPlace() uint64 {
+	if k.key < numKeys && addrSlot(k.key) < 0 {
+		return 1 << k.key
+	}
+	return 0
 }

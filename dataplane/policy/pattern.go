@@ -154,9 +154,13 @@ type pattern struct {
 	suffix string
 	inner  []string
 	exact  bool // no star: prefix is the whole value
+	open   bool // prefix and a star, nothing else
 	tokens []token
 	vars   bool // tokens hold variables
 }
+
+// anything is the pattern of a lone star.
+var anything = pattern{open: true}
 
 func newPattern(tokens []token) pattern {
 	var p pattern
@@ -193,12 +197,13 @@ func newPattern(tokens []token) pattern {
 			p.inner = append(p.inner, t.text)
 		}
 	}
+	p.open = p.suffix == "" && len(p.inner) == 0
 	return p
 }
 
 // any says that every text matches.
 func (p *pattern) any() bool {
-	return !p.exact && p.tokens == nil && p.prefix == "" && p.suffix == "" && len(p.inner) == 0
+	return p.open && p.prefix == ""
 }
 
 // leading is the literal text with which every match begins.

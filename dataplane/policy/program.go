@@ -1,5 +1,7 @@
 package policy
 
+import "math/bits"
+
 // Program is a compiled policy. It is immutable and safe for any number of
 // goroutines.
 type Program struct {
@@ -11,9 +13,8 @@ type Program struct {
 	settled  bool
 	decision Decision
 	root     group
-	// only is the one batch of a root that has nothing else, which most
-	// policies are.
-	only *batch
+	// plain is the one batch of a root that has nothing else, if it is plain.
+	plain *batch
 }
 
 // Effect is the decision of one policy.
@@ -81,11 +82,11 @@ func assemble(d *Document, rules []rule) *Program {
 	case len(p.rules) == 0:
 		p.settled, p.decision = true, Decision{Statement: -1}
 	case p.rules[0].always():
-		p.settled, p.decision = true, p.rules[0].decision(grantDirect)
+		p.settled, p.decision = true, finding{ru: &p.rules[0]}.decision()
 	default:
 		p.root = newGroup(p.rules)
-		if p.root.index == nil && p.root.callers == nil && len(p.root.batches) == 1 {
-			p.only = &p.root.batches[0]
+		if len(p.rules) <= batchSize && p.root.batches[0].plain {
+			p.plain = &p.root.batches[0]
 		}
 	}
 	return p
@@ -123,64 +124,48 @@ func (p *Program) Eval(r *Request) Decision {
 	if p.settled {
 		return p.decision
 	}
-	return p.search(r)
+	invoke := isInvoke(r.Action)
+	b := p.plain
+	if b == nil {
+		return p.root.search(r, invoke, finding{rank: unfound}).decision()
+	}
+	// The rules that masks leave over all apply, if the resource is theirs.
+	alive := b.asked(r, invoke)
+	if alive == 0 || b.resources != nil && !b.resources.match(r) {
+		return Decision{Statement: -1}
+	}
+	ru := &b.rules[bits.TrailingZeros64(alive)]
+	return Decision{Effect: ru.effect, Statement: int(ru.statement)}
 }
 
-func (p *Program) search(r *Request) Decision {
-	e := evaluation{req: r, invoke: r.Action == DefaultAction, resource: view(r.Resource)}
-	if p.only != nil {
-		p.only.search(&e)
-	} else {
-		p.root.search(&e)
-	}
-	switch {
-	case e.deny != nil:
-		return e.deny.decision(grantDirect)
-	case e.direct != nil:
-		return e.direct.decision(grantDirect)
-	case e.delegated != nil:
-		return e.delegated.decision(grantDelegate)
-	}
-	return Decision{Statement: -1}
+// finding is the best of the rules that were found to apply, and how good it
+// is: the lower its rank, the better. A Deny or an Allow that names the caller
+// ranks by its order; Allows that only name his account come after all of them.
+type finding struct {
+	ru   *rule
+	rank uint32
 }
 
-// evaluation is one Eval: what it works out once for all statements, and the
-// statements that it has found to apply, the first of each kind.
-type evaluation struct {
-	req      *Request
-	resource string
-	invoke   bool   // the action is DefaultAction, whose matches are known beforehand
-	action   string // lower case, once a pattern has asked for it
+const (
+	delegatedRank uint32 = 1 << 31
+	unfound       uint32 = 1<<32 - 1
+)
 
-	// The head that was matched last. Most policies name one API, so that all of
-	// their resources have the same.
-	head     *arnHead
-	headHeld bool
-
-	deny, direct, delegated *rule
+// better is the better of two findings.
+func (f finding) better(ru *rule, g grant) finding {
+	rank := ru.order
+	if g == grantDelegate && !ru.deny {
+		rank += delegatedRank
+	}
+	if rank < f.rank {
+		return finding{ru, rank}
+	}
+	return f
 }
 
-// beaten says that a rule could not change the decision any more.
-func (e *evaluation) beaten(ru *rule) bool {
-	switch {
-	case e.deny != nil:
-		return !ru.deny || ru.order > e.deny.order
-	case ru.deny:
-		return false
+func (f finding) decision() Decision {
+	if f.ru == nil {
+		return Decision{Statement: -1}
 	}
-	return e.direct != nil && ru.order > e.direct.order
-}
-
-// take notes that a rule applies.
-func (e *evaluation) take(ru *rule, g grant) {
-	slot := &e.direct
-	switch {
-	case ru.deny:
-		slot = &e.deny
-	case g == grantDelegate:
-		slot = &e.delegated
-	}
-	if *slot == nil || ru.order < (*slot).order {
-		*slot = ru
-	}
+	return Decision{Effect: f.ru.effect, Statement: int(f.ru.statement), Delegated: f.rank >= delegatedRank}
 }

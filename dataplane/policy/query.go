@@ -29,7 +29,19 @@ type Query struct {
 }
 
 // DefaultAction is what every call of an API asks for.
-const DefaultAction = "execute-api:Invoke"
+const DefaultAction = invokePrefix + invokeName
+
+const (
+	invokePrefix = invokeService + ":"
+	invokeName   = "Invoke"
+)
+
+// isInvoke is action == DefaultAction, in two comparisons short enough to be
+// made without a call.
+func isInvoke(action string) bool {
+	const n = len(invokePrefix)
+	return len(action) == len(DefaultAction) && action[:n] == invokePrefix && action[n:] == invokeName
+}
 
 // Request is the query in the form that is evaluated. A caller or a resource
 // that can't be read is an error that names the member.

@@ -3,15 +3,24 @@ package policy
 import "strings"
 
 const (
-	shortForm      = "execute-api:/" // this API, whatever its ARN
-	invokeService  = "execute-api"
-	defaultARNPart = "aws"
+	shortForm        = "execute-api:/" // this API, whatever its ARN
+	invokeService    = "execute-api"
+	defaultPartition = "aws"
 )
 
 // resourceSet is a Resource or NotResource element.
 type resourceSet struct {
 	negated  bool
 	patterns []resourcePattern
+	// alike: all patterns are ARNs with the same head, so that matching one is
+	// matching head and then some path. Nearly all policies name one API.
+	alike bool
+	head  *arnHead
+	paths []pattern
+	// usual: alike, with a usual head and one path, which is a prefix and a star.
+	// It has a match of its own, in one go, as most policies consist of it.
+	usual  bool
+	prefix string
 }
 
 // resourcePattern matches an ARN part by part, so that no wildcard can reach
@@ -28,6 +37,7 @@ type resourcePattern struct {
 // Patterns with the same head share it, so that an evaluation tries it once.
 type arnHead struct {
 	exact                               bool // no wildcards: only the four fields below are compared
+	usual                               bool // and the first two are those of nearly all requests
 	partition, service, region, account string
 	// parts are matched one to one. Those behind a star that ends a pattern of
 	// fewer than six parts match anything.
@@ -53,7 +63,24 @@ func (c *compiler) compileResources(e *element) resourceSet {
 	for i, v := range e.values {
 		s.patterns[i] = c.resourcePattern(v.text)
 	}
+	s.arrange()
 	return s
+}
+
+// arrange looks for a head that all patterns share.
+func (s *resourceSet) arrange() {
+	s.head = s.patterns[0].head
+	for i := range s.patterns {
+		p := &s.patterns[i]
+		if p.never || p.short || p.head != s.head {
+			s.head, s.paths = nil, nil
+			return
+		}
+		s.paths = append(s.paths, p.path)
+	}
+	s.alike = true
+	s.usual = len(s.paths) == 1 && s.paths[0].open && s.head != nil && s.head.usual
+	s.prefix = s.paths[0].prefix
 }
 
 func (c *compiler) resourcePattern(text string) resourcePattern {
@@ -75,7 +102,7 @@ func (c *compiler) resourcePattern(text string) resourcePattern {
 		p.never = true
 		return p
 	}
-	p.path = pattern{} // of fewer than six parts: any
+	p.path = anything
 	if n == arnParts {
 		p.path = newPattern(parts[arnColon])
 	}
@@ -84,7 +111,7 @@ func (c *compiler) resourcePattern(text string) resourcePattern {
 		p.head = have
 		return p
 	}
-	h := &arnHead{}
+	h := &arnHead{parts: [arnColon]pattern{anything, anything, anything, anything, anything}}
 	for i := range min(n, arnColon) {
 		h.parts[i] = newPattern(parts[i])
 	}
@@ -110,23 +137,28 @@ func headText(text string) string {
 	return text[:end]
 }
 
-// settle finds out whether the head can be matched by comparing four strings.
+// settle finds out how much of the head is compared with what it says.
 func (h *arnHead) settle() {
 	h.exact = h.parts[0].match("arn", nil) // the first part of every request's ARN
 	for i := 1; i < arnColon; i++ {
 		h.exact = h.exact && h.parts[i].exact
 	}
 	h.partition, h.service, h.region, h.account = h.parts[1].prefix, h.parts[2].prefix, h.parts[3].prefix, h.parts[4].prefix
+	h.usual = h.exact && h.partition == defaultPartition && h.service == invokeService
 }
 
 func (h *arnHead) match(r *Request) bool {
-	if h.exact {
+	switch {
+	case h.usual:
 		return r.Account == h.account && r.Region == h.region &&
-			orDefault(r.Service, invokeService) == h.service && orDefault(r.Partition, defaultARNPart) == h.partition
+			(r.Service == invokeService || r.Service == "") && (r.Partition == defaultPartition || r.Partition == "")
+	case h.exact:
+		return r.Account == h.account && r.Region == h.region &&
+			orDefault(r.Service, invokeService) == h.service && orDefault(r.Partition, defaultPartition) == h.partition
 	}
 	return h.parts[4].match(r.Account, nil) && h.parts[3].match(r.Region, nil) &&
 		h.parts[2].match(orDefault(r.Service, invokeService), nil) &&
-		h.parts[1].match(orDefault(r.Partition, defaultARNPart), nil) && h.parts[0].match("arn", nil)
+		h.parts[1].match(orDefault(r.Partition, defaultPartition), nil) && h.parts[0].match("arn", nil)
 }
 
 // variableBeforeResource finds a ${ before the fifth colon, where the language
@@ -155,30 +187,50 @@ func variableBeforeResource(text string) bool {
 	return false
 }
 
-func (s *resourceSet) match(e *evaluation) bool {
+func (s *resourceSet) match(r *Request) bool {
+	if s.usual {
+		h := s.head
+		return (r.Account == h.account && r.Region == h.region && strings.HasPrefix(view(r.Resource), s.prefix) &&
+			(r.Service == invokeService || r.Service == "") && (r.Partition == defaultPartition || r.Partition == "")) != s.negated
+	}
+	if s.alike {
+		return ((s.head == nil || s.head.match(r)) && s.anyPath(r)) != s.negated
+	}
 	for i := range s.patterns {
-		if s.patterns[i].match(e) {
+		if s.patterns[i].match(r) {
 			return !s.negated
 		}
 	}
 	return s.negated
 }
 
-func (p *resourcePattern) match(e *evaluation) bool {
-	switch {
-	case p.head != nil:
-		if p.head != e.head {
-			e.head, e.headHeld = p.head, p.head.match(e.req)
+// anyPath says whether the sixth part of the request's ARN matches one of the
+// patterns of a set that is alike.
+func (s *resourceSet) anyPath(r *Request) bool {
+	resource := view(r.Resource)
+	for i := range s.paths {
+		p := &s.paths[i]
+		if p.open {
+			if strings.HasPrefix(resource, p.prefix) {
+				return true
+			}
+		} else if p.match(resource, r) {
+			return true
 		}
-		return e.headHeld && p.path.match(e.resource, e.req)
+	}
+	return false
+}
+
+func (p *resourcePattern) match(r *Request) bool {
+	resource := view(r.Resource)
+	switch {
 	case p.never:
 		return false
 	case p.short:
-		slash := strings.IndexByte(e.resource, '/')
-		return slash >= 0 && (e.req.Service == "" || e.req.Service == invokeService) &&
-			p.path.match(e.resource[slash+1:], e.req)
+		slash := strings.IndexByte(resource, '/')
+		return slash >= 0 && (r.Service == "" || r.Service == invokeService) && p.path.match(resource[slash+1:], r)
 	}
-	return p.path.match(e.resource, e.req)
+	return (p.head == nil || p.head.match(r)) && p.path.match(resource, r)
 }
 
 func orDefault(s, otherwise string) string {

@@ -8,8 +8,9 @@ import (
 // rule is one statement in the form that decides. Its tests must all hold; one
 // that holds for every request is left out, and the field is nil.
 type rule struct {
-	order      int32 // place in Program.rules: the first that applies wins
+	order      uint32 // place among the rules: the first that applies wins
 	statement  int32
+	effect     Effect
 	deny       bool
 	notPerson  bool
 	principals *principalSet
@@ -21,13 +22,6 @@ type rule struct {
 // always says that the rule applies to every request.
 func (ru *rule) always() bool {
 	return ru.principals == nil && ru.actions == nil && ru.resources == nil && len(ru.conditions) == 0
-}
-
-func (ru *rule) decision(g grant) Decision {
-	if ru.deny {
-		return Decision{Effect: ExplicitDeny, Statement: int(ru.statement)}
-	}
-	return Decision{Effect: Allow, Statement: int(ru.statement), Delegated: g == grantDelegate}
 }
 
 // compileStatements makes the rules of a document in the order of Program.rules.
@@ -44,7 +38,7 @@ func compileStatements(d *Document) []rule {
 		for i := range d.statements {
 			if d.statements[i].deny == deny {
 				ru := c.rule(&d.statements[i])
-				ru.order, ru.statement = int32(len(rules)), int32(i)
+				ru.order, ru.statement = uint32(len(rules)), int32(i)
 				rules = append(rules, ru)
 			}
 		}
@@ -61,7 +55,10 @@ type compiler struct {
 }
 
 func (c *compiler) rule(s *statement) rule {
-	ru := rule{deny: s.deny}
+	ru := rule{effect: Allow, deny: s.deny}
+	if s.deny {
+		ru.effect = ExplicitDeny
+	}
 	if p := s.principal; p != nil && (p.negated || !p.compiled.anyone) {
 		ru.notPerson, ru.principals = p.negated, &p.compiled
 	}
@@ -104,24 +101,25 @@ func shared[T any](c *compiler, made map[string]*T, e *element, compile func(*el
 	return &set
 }
 
-// applies tries all tests of a rule, cheap ones first.
-func (ru *rule) applies(e *evaluation) grant {
-	g := ru.speaksFor(e.req.Principal)
-	if g == grantNone || ru.actions != nil && !ru.actions.match(e) {
+// applies tries all tests of a rule, cheap ones first. invoke says that the
+// request's action is DefaultAction.
+func (ru *rule) applies(r *Request, invoke bool) grant {
+	g := ru.speaksFor(r.Principal)
+	if g == grantNone || ru.actions != nil && !ru.actions.match(r, invoke) {
 		return grantNone
 	}
 	tested := 0
 	for tested < len(ru.conditions) && ru.conditions[tested].cheap() {
-		if !ru.conditions[tested].holds(e.req) {
+		if !ru.conditions[tested].holds(r) {
 			return grantNone
 		}
 		tested++
 	}
-	if ru.resources != nil && !ru.resources.match(e) {
+	if ru.resources != nil && !ru.resources.match(r) {
 		return grantNone
 	}
 	for ; tested < len(ru.conditions); tested++ {
-		if !ru.conditions[tested].holds(e.req) {
+		if !ru.conditions[tested].holds(r) {
 			return grantNone
 		}
 	}
@@ -170,14 +168,11 @@ func (s *actionSet) everything() bool {
 	return false
 }
 
-func (s *actionSet) match(e *evaluation) bool {
-	if e.invoke {
+func (s *actionSet) match(r *Request, invoke bool) bool {
+	if invoke {
 		return s.invoke
 	}
-	if e.action == "" {
-		e.action = lower(e.req.Action, e.req.action[:])
-	}
-	return s.matchLower(e.action)
+	return s.matchLower(lower(r.Action, r.action[:]))
 }
 
 func (s *actionSet) matchLower(action string) bool {
