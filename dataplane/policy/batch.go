@@ -108,9 +108,13 @@ func newBatch(rules []rule) batch {
 		if ru.speaksFor(nil) != grantNone {
 			b.anonymous |= bit
 		}
-		ru.conditions = slices.DeleteFunc(slices.Clone(ru.conditions), func(c condition) bool {
-			return b.addKey(&c, bit) || b.addNetworks(&c, bit)
-		})
+		all := ru.conditions
+		ru.conditions = nil
+		for j := range all {
+			if !b.addKey(&all[j], bit) && !b.addNetworks(&all[j], bit) {
+				ru.conditions = append(ru.conditions, all[j])
+			}
+		}
 	}
 	b.callers = newPrincipalMasks(b.rules)
 	b.addResources()

@@ -35,7 +35,7 @@ func compileCondition(op operator, kv *keyValues, variables bool) condition {
 	for _, v := range kv.values {
 		switch op.family {
 		case familyString, familyStringLike, familyStringFold:
-			p := newPattern(tokenize(v.text, op.family == familyStringLike, variables))
+			p := parsePattern(v.text, op.family == familyStringLike, variables)
 			if p.exact && op.family != familyStringFold {
 				c.strings.add(p.prefix)
 			} else {
@@ -53,7 +53,7 @@ func compileCondition(op operator, kv *keyValues, variables bool) condition {
 			if b := parseBool(v.text); b >= 0 {
 				c.bools[b] = true
 			} else if variables {
-				c.patterns = append(c.patterns, newPattern(tokenize(v.text, false, true)))
+				c.patterns = append(c.patterns, parsePattern(v.text, false, true))
 			}
 		case familyBinary:
 			if b, ok := parseBinary(v.text); ok {

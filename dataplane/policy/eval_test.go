@@ -309,6 +309,8 @@ func TestCompileIsBounded(t *testing.T) {
 		"questions":  fill(`{"Statement":{"Effect":"Allow","Principal":"*","Action":"*","Resource":"execute-api:/%s"}}`, "?*"),
 		"resources":  fill(`{"Statement":{"Effect":"Allow","Principal":"*","Action":"*","Resource":["*"%s]}}`, `,"execute-api:/*a*"`),
 		"statements": fill(`{"Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}%s]}`, `,{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}`),
+		"filed":      fill(fmt.Sprintf(`{"Statement":[%s]}`, strings.TrimSuffix(strings.Repeat(`{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"StringEquals":{"a":["x","y","z"],"b":["x","y","z"],"c":["x","y","z"],"d":["x","y","z"],"e":["x","y","z"]}}},`, 100), ",")+"%s"), " "),
+		"callers":    fill(fmt.Sprintf(`{"Statement":[%s]}`, strings.TrimSuffix(strings.Repeat(`{"Effect":"Allow","Principal":{"AWS":["111122223333","arn:aws:iam::1:role/a"]},"Action":"*","Resource":"*","Condition":{"StringLike":{"a":"x*"}}},`, 140), ",")+"%s"), " "),
 		"variables":  fill(fmt.Sprintf(statement, `"StringLike":{"aws:username":"%s"}`), "${aws:userid, 'x'}*"),
 		"addresses":  fill(fmt.Sprintf(statement, `"IpAddress":{"aws:SourceIp":["::/0"%s]}`), `,"2001:db8::/32"`),
 		"arns":       fill(fmt.Sprintf(statement, `"ArnLike":{"aws:PrincipalArn":["*"%s]}`), `,"a:*:?:*:*:*"`),

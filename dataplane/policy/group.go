@@ -141,7 +141,10 @@ func newCabinet(rules []rule) *cabinet {
 		case best >= 0:
 			cond := &ru.conditions[best]
 			filed := *ru
-			filed.conditions = slices.Delete(slices.Clone(ru.conditions), best, best+1)
+			filed.conditions = nil
+			if len(ru.conditions) > 1 {
+				filed.conditions = slices.Delete(slices.Clone(ru.conditions), best, best+1)
+			}
 			for v := range cond.strings.all() {
 				c.keys[bestKey].byValue[v] = append(c.keys[bestKey].byValue[v], filed)
 			}

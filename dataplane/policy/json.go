@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"bytes"
+	"slices"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -49,6 +51,12 @@ type member struct {
 type jsonReader struct {
 	src *source
 	pos int
+	// Lists are collected on these stacks, whose tops belong to the innermost
+	// object and list, and copied once their lengths are known.
+	members []member
+	elems   []node
+	// names holds member names, of which a policy has few.
+	names map[string]string
 }
 
 // readJSON reads a whole document: one value, nothing after it.
@@ -56,7 +64,7 @@ func readJSON(src *source) (node, *Error) {
 	if len(src.text) > maxText {
 		return node{}, src.errorf("", 0, "document is longer than %d bytes", maxText)
 	}
-	r := jsonReader{src: src}
+	r := jsonReader{src: src, names: make(map[string]string)}
 	n, err := r.value(0)
 	if err != nil {
 		return node{}, err
@@ -138,21 +146,21 @@ func (r *jsonReader) object(depth int) ([]member, *Error) {
 		r.pos++
 		return nil, nil
 	}
-	var members []member
-	seen := make(map[string]bool)
+	base := len(r.members)
+	defer func() { r.members = r.members[:base] }()
+	var seen map[string]bool // of a large object
 	for {
 		if r.peek() != '"' {
 			return nil, r.fail("not JSON: a member name in double quotes is expected here")
 		}
 		m := member{offset: r.pos}
 		var err *Error
-		if m.name, err = r.str(); err != nil {
+		if m.name, err = r.name(); err != nil {
 			return nil, err
 		}
-		if seen[m.name] {
+		if r.repeats(base, m.name, &seen) {
 			return nil, r.src.errorf(m.name, m.offset, "duplicate key %q; write each key once", m.name)
 		}
-		seen[m.name] = true
 		if r.peek() != ':' {
 			return nil, r.fail("not JSON: a colon is expected here")
 		}
@@ -160,18 +168,56 @@ func (r *jsonReader) object(depth int) ([]member, *Error) {
 		if m.value, err = r.value(depth + 1); err != nil {
 			return nil, err.inside(m.name)
 		}
-		members = append(members, m)
+		r.members = append(r.members, m)
 		switch r.peek() {
 		case ',':
 			r.pos++
 		case '}':
 			r.pos++
-			return members, nil
+			return slices.Clone(r.members[base:]), nil
 		default:
 			return nil, r.fail("not JSON: a comma or a closing brace is expected here")
 		}
 	}
 }
+
+// fewMembers is how many names are compared one by one.
+const fewMembers = 12
+
+// repeats says whether the object whose members begin at base has the name already.
+func (r *jsonReader) repeats(base int, name string, seen *map[string]bool) bool {
+	have := r.members[base:]
+	if len(have) <= fewMembers {
+		return slices.ContainsFunc(have, func(m member) bool { return m.name == name })
+	}
+	if *seen == nil {
+		*seen = make(map[string]bool)
+		for _, m := range have {
+			(*seen)[m.name] = true
+		}
+	}
+	before := (*seen)[name]
+	(*seen)[name] = true
+	return before
+}
+
+// name reads a member name, and gives equal ones the same string.
+func (r *jsonReader) name() (string, *Error) {
+	t := r.src.text[r.pos+1:]
+	if end := bytes.IndexByte(t[:min(len(t), maxName)], '"'); end >= 0 {
+		if known, ok := r.names[string(t[:end])]; ok {
+			r.pos += end + 2
+			return known, nil
+		}
+	}
+	s, err := r.str()
+	if err == nil && len(s) < maxName && len(s) < len(t) && string(t[:len(s)]) == s && t[len(s)] == '"' { // nothing was escaped
+		r.names[s] = s
+	}
+	return s, err
+}
+
+const maxName = 64
 
 func (r *jsonReader) array(depth int) ([]node, *Error) {
 	r.pos++
@@ -179,19 +225,20 @@ func (r *jsonReader) array(depth int) ([]node, *Error) {
 		r.pos++
 		return nil, nil
 	}
-	var elems []node
+	base := len(r.elems)
+	defer func() { r.elems = r.elems[:base] }()
 	for {
 		n, err := r.value(depth + 1)
 		if err != nil {
-			return nil, err.inside("[" + strconv.Itoa(len(elems)) + "]")
+			return nil, err.inside("[" + strconv.Itoa(len(r.elems)-base) + "]")
 		}
-		elems = append(elems, n)
+		r.elems = append(r.elems, n)
 		switch r.peek() {
 		case ',':
 			r.pos++
 		case ']':
 			r.pos++
-			return elems, nil
+			return slices.Clone(r.elems[base:]), nil
 		default:
 			return nil, r.fail("not JSON: a comma or a closing bracket is expected here")
 		}

@@ -105,7 +105,19 @@ type keyRef struct {
 	list bool
 }
 
+// refs are the known keys under the names that AWS gives them.
+var refs = func() map[string]keyRef {
+	m := make(map[string]keyRef, numKeys)
+	for k, name := range keyNames {
+		m[name] = keyRef{key: Key(k), name: strings.ToLower(name)}
+	}
+	return m
+}()
+
 func refKey(name string) keyRef {
+	if r, ok := refs[name]; ok {
+		return r
+	}
 	r := keyRef{key: keyExtra, name: strings.ToLower(name)}
 	r.list = listKeys[r.name]
 	if k, ok := keysByName[r.name]; ok {

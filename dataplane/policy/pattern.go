@@ -159,6 +159,33 @@ type pattern struct {
 	vars   bool // tokens hold variables
 }
 
+// parsePattern is newPattern of the tokens of s, without making them for text
+// that has nothing but stars in it.
+func parsePattern(s string, wildcards, variables bool) pattern {
+	if wildcards && strings.IndexByte(s, '?') >= 0 || variables && strings.Contains(s, "${") {
+		return newPattern(tokenize(s, wildcards, variables))
+	}
+	star := -1
+	if wildcards {
+		star = strings.IndexByte(s, '*')
+	}
+	if star < 0 {
+		return pattern{exact: true, prefix: s}
+	}
+	p := pattern{prefix: s[:star]}
+	for s = s[star+1:]; s != ""; s = s[star+1:] {
+		if star = strings.IndexByte(s, '*'); star < 0 {
+			p.suffix = s
+			break
+		}
+		if star > 0 {
+			p.inner = append(p.inner, s[:star])
+		}
+	}
+	p.open = p.suffix == "" && len(p.inner) == 0
+	return p
+}
+
 // anything is the pattern of a lone star.
 var anything = pattern{open: true}
 

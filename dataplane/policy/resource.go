@@ -84,57 +84,52 @@ func (s *resourceSet) arrange() {
 }
 
 func (c *compiler) resourcePattern(text string) resourcePattern {
-	var p resourcePattern
 	if rest, ok := strings.CutPrefix(text, shortForm); ok {
-		p.short = true
-		p.path = newPattern(tokenize(rest, true, c.variables))
-		return p
+		return resourcePattern{short: true, path: parsePattern(rest, true, c.variables)}
 	}
-	parts, n := splitTokens(tokenize(text, true, c.variables))
-	if n < arnParts {
-		last := parts[n-1]
-		if len(last) == 0 || last[len(last)-1].kind != tokenAny {
-			p.never = true
-			return p
-		}
+	head, path, whole := cutHead(text)
+	if c.variables && strings.Contains(head, "${") || !whole && !strings.HasSuffix(head, "*") {
+		return resourcePattern{never: true}
 	}
-	if c.variables && variableBeforeResource(text) {
-		p.never = true
-		return p
+	p := resourcePattern{path: anything}
+	if whole {
+		p.path = parsePattern(path, true, c.variables)
 	}
-	p.path = anything
-	if n == arnParts {
-		p.path = newPattern(parts[arnColon])
-	}
-	name := headText(text)
-	if have, ok := c.heads[name]; ok {
-		p.head = have
-		return p
-	}
-	h := &arnHead{parts: [arnColon]pattern{anything, anything, anything, anything, anything}}
-	for i := range min(n, arnColon) {
-		h.parts[i] = newPattern(parts[i])
-	}
-	h.settle()
-	p.head = h
 	if text == "*" {
-		p.head = nil
+		return p
 	}
-	c.heads[name] = p.head
+	var ok bool
+	if p.head, ok = c.heads[head]; !ok {
+		p.head = newHead(head)
+		c.heads[head] = p.head
+	}
 	return p
 }
 
-// headText is what a pattern says before its fifth colon, all of it if it has fewer.
-func headText(text string) string {
+// cutHead cuts a pattern at its fifth colon. The language has no variables
+// before it, so that none of these colons belongs to one. A pattern with fewer
+// is not whole, and all head.
+func cutHead(text string) (head, path string, whole bool) {
 	end := 0
 	for range arnColon {
 		i := strings.IndexByte(text[end:], ':')
 		if i < 0 {
-			return text
+			return text, "", false
 		}
 		end += i + 1
 	}
-	return text[:end]
+	return text[:end-1], text[end:], true
+}
+
+func newHead(text string) *arnHead {
+	h := &arnHead{parts: [arnColon]pattern{anything, anything, anything, anything, anything}}
+	i := 0
+	for part := range strings.SplitSeq(text, ":") {
+		h.parts[i] = parsePattern(part, true, false)
+		i++
+	}
+	h.settle()
+	return h
 }
 
 // settle finds out how much of the head is compared with what it says.
@@ -164,27 +159,8 @@ func (h *arnHead) match(r *Request) bool {
 // variableBeforeResource finds a ${ before the fifth colon, where the language
 // has no variables.
 func variableBeforeResource(text string) bool {
-	if strings.HasPrefix(text, shortForm) {
-		return false
-	}
-	for colons := 0; colons < arnColon; colons++ {
-		i := strings.IndexAny(text, ":$")
-		for i >= 0 && text[i] == '$' {
-			if strings.HasPrefix(text[i:], "${") {
-				return true
-			}
-			j := strings.IndexAny(text[i+1:], ":$")
-			if j < 0 {
-				return false
-			}
-			i += 1 + j
-		}
-		if i < 0 {
-			return false
-		}
-		text = text[i+1:]
-	}
-	return false
+	head, _, _ := cutHead(text)
+	return !strings.HasPrefix(text, shortForm) && strings.Contains(head, "${")
 }
 
 func (s *resourceSet) match(r *Request) bool {

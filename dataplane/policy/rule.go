@@ -152,7 +152,7 @@ type actionSet struct {
 func compileActions(e *element) actionSet {
 	s := actionSet{negated: e.negated, patterns: make([]pattern, len(e.values))}
 	for i, v := range e.values {
-		s.patterns[i] = newPattern(tokenize(strings.ToLower(v.text), true, false))
+		s.patterns[i] = parsePattern(strings.ToLower(v.text), true, false)
 	}
 	s.invoke = s.matchLower(strings.ToLower(DefaultAction))
 	return s
