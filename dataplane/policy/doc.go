@@ -7,10 +7,10 @@
 //	d := prog.Eval(&request)            // per request; no error, no allocation
 //
 // It owns the language: grammar, literals, wildcards, variables, condition
-// operators, the normal form in which a policy is stored, and the decision of
-// one policy. It leaves to its callers where a request's values come from,
-// how the decisions of several policies combine, who the caller is (signature
-// verification), and every text that a client sees.
+// operators, the normal form in which a policy is stored, the decision of one
+// policy, and the outcome of several. It leaves to its callers where a
+// request's values come from, who the caller is (signature verification), and
+// every answer that a client sees.
 //
 // A Document and a Program are immutable once made and may be shared by any
 // number of goroutines. A Request belongs to one goroutine at a time.
