@@ -191,12 +191,8 @@ func (q *request) authorize(r *http.Request) verdict {
 		}
 		return iamUnavailable
 	}
-	resource := q.stage.Policy.Eval(&q.policy)
-	if resource.Effect == policy.ExplicitDeny {
-		q.statement = resource.Statement
-		return policyDeny
-	}
-	if q.endpoint != nil && q.endpoint.Policy != nil {
+	c := policy.Combination{Private: q.arrival.Private(), Resource: q.stage.Policy.Verdict(&q.policy)}
+	if _, open := c.Gate(); open && q.endpoint != nil && q.endpoint.Policy != nil {
 		// With a policy of its own the endpoint reads the Authorization header of
 		// methods without authorization (§6.5); only signatures may be in it.
 		if values := r.Header["Authorization"]; len(values) > 0 && q.prepared.auth == authNone {
@@ -205,21 +201,25 @@ func (q *request) authorize(r *http.Request) verdict {
 			}
 			return badAuthorization
 		}
-		switch d := q.endpoint.Policy.Eval(&q.policy); d.Effect {
-		case policy.Allow:
-		case policy.ExplicitDeny:
-			q.statement = d.Statement
-			return endpointDeny
-		default:
-			return endpointSilent
+		c.Endpoint = q.endpoint.Policy.Verdict(&q.policy)
+	}
+	o, open := c.Gate()
+	if open {
+		if q.prepared.auth != authNone {
+			return authorizerBroken
 		}
+		o = c.Outcome()
 	}
-	if q.prepared.auth != authNone {
-		return authorizerBroken
-	}
-	q.statement = resource.Statement
-	if resource.Effect == policy.Allow || q.stage.Policy == nil && !q.arrival.Private() {
+	q.statement = o.Statement
+	switch {
+	case o.Allowed():
 		return allowed
+	case o.Source == policy.SourceEndpoint && o.Effect == policy.ExplicitDeny:
+		return endpointDeny
+	case o.Source == policy.SourceEndpoint:
+		return endpointSilent
+	case o.Effect == policy.ExplicitDeny:
+		return policyDeny
 	}
 	return policySilent
 }
