@@ -25,7 +25,8 @@ type batch struct {
 	anonymous uint64
 	actions   []actionMask    // for other actions
 	callers   *principalMasks // nil: every rule speaks for everyone
-	keys      []keyMask       // cheapest first
+	bools     []boolMask
+	keys      []keyMask // cheapest first
 	networks  []networkMask
 	// plain: all rules are about the same resources and speak for everyone, and
 	// masks hold all of their conditions.
@@ -57,14 +58,33 @@ type keyMask struct {
 	flip   uint64
 	few    []valueMask
 	many   map[string]uint64
-	absent uint64 // the rules that an absent key satisfies
-	asked  uint64 // the rules that ask about the key
+	sole   map[string]struct{} // in place of many, if it would be of one rule: the values of its condition
+	absent uint64              // the rules that an absent key satisfies
+	asked  uint64              // the rules that ask about the key
 	key    keyRef
+	lists  []valueList // until they are arranged
+}
+
+// valueList is the values of one condition, and the rules that it is of.
+type valueList struct {
+	set   *stringSet
+	rules uint64
 }
 
 type valueMask struct {
 	value string
 	rules uint64
+}
+
+// boolMask holds all plain Bool conditions on one key.
+type boolMask struct {
+	inPlace uint64 // as in keyMask, like absent and flip
+	slot    Key
+	flip    uint64
+	values  [2]uint64 // the rules that want false, and those that want true
+	absent  uint64
+	asked   uint64
+	key     keyRef
 }
 
 // networkMask holds all plain address conditions on one key; absent and flip
@@ -77,6 +97,13 @@ type networkMask struct {
 	asked  uint64
 	few    []prefixMask
 	trie   *bart.Table[uint64]
+	sole   *bart.Lite // in place of trie, as in keyMask
+	lists  []networkList
+}
+
+type networkList struct {
+	set   *networkSet
+	rules uint64
 }
 
 type prefixMask struct {
@@ -86,9 +113,13 @@ type prefixMask struct {
 
 // principalMasks finds the rules that name an authenticated caller.
 type principalMasks struct {
-	everyone uint64            // rules without a principal test
-	excepts  uint64            // rules with NotPrincipal, tried one by one
-	exact    map[string]uint64 // as in principalSet
+	everyone uint64 // rules without a principal test
+	excepts  uint64 // rules with NotPrincipal, tried one by one
+	// sole is the one set of names that there is, and named are its rules;
+	// otherwise the maps hold the names of all, as in principalSet.
+	sole     *principalSet
+	named    uint64
+	exact    map[string]uint64
 	roles    map[string]uint64
 	accounts map[string]uint64
 }
@@ -111,7 +142,7 @@ func newBatch(rules []rule) batch {
 		all := ru.conditions
 		ru.conditions = nil
 		for j := range all {
-			if !b.addKey(&all[j], bit) && !b.addNetworks(&all[j], bit) {
+			if !b.addKey(&all[j], bit) && !b.addBool(&all[j], bit) && !b.addNetworks(&all[j], bit) {
 				ru.conditions = append(ru.conditions, all[j])
 			}
 		}
@@ -176,7 +207,7 @@ func (b *batch) addKey(c *condition, bit uint64) bool {
 	i := slices.IndexFunc(b.keys, func(k keyMask) bool { return k.key.name == c.key.name })
 	if i < 0 {
 		i = len(b.keys)
-		b.keys = append(b.keys, keyMask{key: c.key, slot: c.key.key, inPlace: c.key.inPlace(), absent: b.all, flip: b.all, many: make(map[string]uint64)})
+		b.keys = append(b.keys, keyMask{key: c.key, slot: c.key.key, inPlace: c.key.inPlace(), absent: b.all, flip: b.all})
 	}
 	k := &b.keys[i]
 	if k.asked&bit != 0 {
@@ -188,29 +219,60 @@ func (b *batch) addKey(c *condition, bit uint64) bool {
 		return true
 	}
 	k.absent, k.flip = assign(k.absent, bit, c.op.negated || c.op.ifExists), assign(k.flip, bit, c.op.negated)
-	for v := range c.strings.all() {
-		k.many[v] |= bit
+	k.lists = append(k.lists, valueList{&c.strings, bit})
+	return true
+}
+
+// addBool is addKey for Bool conditions.
+func (b *batch) addBool(c *condition, bit uint64) bool {
+	if c.op.family != familyBool || c.op.set != noSet || len(c.patterns) > 0 {
+		return false
+	}
+	i := slices.IndexFunc(b.bools, func(m boolMask) bool { return m.key.name == c.key.name })
+	if i < 0 {
+		i = len(b.bools)
+		b.bools = append(b.bools, boolMask{key: c.key, slot: c.key.key, inPlace: c.key.inPlace(), absent: b.all, flip: b.all})
+	}
+	m := &b.bools[i]
+	if m.asked&bit != 0 {
+		return false
+	}
+	m.asked |= bit
+	m.absent, m.flip = assign(m.absent, bit, c.op.ifExists), assign(m.flip, bit, false)
+	for v := range m.values {
+		m.values[v] = assign(m.values[v], bit, c.bools[v])
 	}
 	return true
 }
 
-// arrange puts a few values in a row, where comparing is faster than hashing.
+// arrange makes the form of the values that is looked up. The set of one
+// condition is used as it is, since Programs that were bound share it.
 func (k *keyMask) arrange() {
-	if len(k.many) > fewValues {
+	if len(k.lists) == 1 && k.lists[0].set.many != nil {
+		k.sole = k.lists[0].set.many
+		k.lists = nil
 		return
 	}
-	for v, rules := range k.many {
+	many := make(map[string]uint64)
+	for _, l := range k.lists {
+		for v := range l.set.all() {
+			many[v] |= l.rules
+		}
+	}
+	k.lists = nil
+	if len(many) > fewStrings {
+		k.many = many
+		return
+	}
+	for v, rules := range many {
 		k.few = append(k.few, valueMask{v, rules})
 	}
 	slices.SortFunc(k.few, func(x, y valueMask) int { return strings.Compare(x.value, y.value) })
-	k.many = nil
 }
 
-const fewValues = 4
-
 func (k *keyMask) cost() int {
-	if k.many != nil {
-		return fewValues + 1
+	if k.many != nil || k.sole != nil {
+		return fewStrings + 1
 	}
 	return len(k.few)
 }
@@ -231,15 +293,24 @@ func (b *batch) addNetworks(c *condition, bit uint64) bool {
 	}
 	n.asked |= bit
 	n.absent, n.flip = assign(n.absent, bit, c.op.negated || c.op.ifExists), assign(n.flip, bit, c.op.negated)
-	for p := range c.networks.all() {
-		n.few = append(n.few, prefixMask{p, bit})
-	}
+	n.lists = append(n.lists, networkList{&c.networks, bit})
 	return true
 }
 
 // arrange puts many prefixes into a trie, wide ones first, so that each takes
-// over the rules of those that contain it.
+// over the rules of those that contain it. That of one condition is used as it is.
 func (n *networkMask) arrange() {
+	if len(n.lists) == 1 && n.lists[0].set.many != nil {
+		n.sole = n.lists[0].set.many
+		n.lists = nil
+		return
+	}
+	for _, l := range n.lists {
+		for p := range l.set.all() {
+			n.few = append(n.few, prefixMask{p, l.rules})
+		}
+	}
+	n.lists = nil
 	slices.SortFunc(n.few, func(x, y prefixMask) int {
 		return cmp.Or(cmp.Compare(x.prefix.Bits(), y.prefix.Bits()), x.prefix.Addr().Compare(y.prefix.Addr()))
 	})
@@ -264,30 +335,35 @@ func (n *networkMask) arrange() {
 }
 
 func newPrincipalMasks(rules []rule) *principalMasks {
-	m := principalMasks{exact: make(map[string]uint64), roles: make(map[string]uint64), accounts: make(map[string]uint64)}
+	var m principalMasks
 	for i := range rules {
 		ru, bit := &rules[i], uint64(1)<<i
 		switch {
-		case ru.principals == nil:
+		case ru.principals == nil || ru.principals.anyone && !ru.notPerson:
 			m.everyone |= bit
 		case ru.notPerson:
 			m.excepts |= bit
-		case ru.principals.anyone:
-			m.everyone |= bit
 		default:
-			for name := range ru.principals.exact {
-				m.exact[name] |= bit
-			}
-			for name := range ru.principals.roles {
-				m.roles[name] |= bit
-			}
-			for name := range ru.principals.accounts {
-				m.accounts[name] |= bit
-			}
+			m.named |= bit
+			m.sole = ru.principals
 		}
 	}
 	if bits.OnesCount64(m.everyone) == len(rules) {
 		return nil
+	}
+	if bits.OnesCount64(m.named) <= 1 {
+		return &m
+	}
+	m.sole, m.exact, m.roles, m.accounts = nil, make(map[string]uint64), make(map[string]uint64), make(map[string]uint64)
+	for rest := m.named; rest != 0; rest &= rest - 1 {
+		i := bits.TrailingZeros64(rest)
+		for masks, names := range map[*map[string]uint64]map[string]bool{
+			&m.exact: rules[i].principals.exact, &m.roles: rules[i].principals.roles, &m.accounts: rules[i].principals.accounts,
+		} {
+			for name := range names {
+				(*masks)[name] |= 1 << i
+			}
+		}
 	}
 	return &m
 }
@@ -295,22 +371,30 @@ func newPrincipalMasks(rules []rule) *principalMasks {
 // find says which rules speak for a caller, and for which of them only by way
 // of his account.
 func (m *principalMasks) find(p *Principal, rules []rule) (speaking, delegated uint64) {
-	direct := m.everyone | m.exact[p.ARN]
-	if p.RoleARN != "" {
-		if p.RolePathUnknown {
-			direct |= m.roles[p.RoleARN]
-		} else {
-			direct |= m.exact[p.RoleARN]
+	direct := m.everyone
+	if m.sole != nil {
+		switch m.sole.match(p) {
+		case grantDirect:
+			direct |= m.named
+		case grantDelegate:
+			delegated = m.named
 		}
+	} else {
+		direct |= m.exact[p.ARN]
+		if p.RoleARN != "" {
+			if p.RolePathUnknown {
+				direct |= m.roles[p.RoleARN]
+			} else {
+				direct |= m.exact[p.RoleARN]
+			}
+		}
+		delegated = m.accounts[p.Account] &^ direct
 	}
 	for rest := m.excepts; rest != 0; rest &= rest - 1 {
 		i := bits.TrailingZeros64(rest)
 		if rules[i].speaksFor(p) != grantNone {
 			direct |= 1 << i
 		}
-	}
-	if len(m.accounts) > 0 {
-		delegated = m.accounts[p.Account] &^ direct
 	}
 	return direct | delegated, delegated
 }
@@ -322,6 +406,9 @@ func (b *batch) asked(r *Request, invoke bool) uint64 {
 	if !invoke {
 		alive = b.acting(r)
 	}
+	for i := range b.bools {
+		alive &= b.bools[i].satisfied(r)
+	}
 	for i := range b.keys {
 		k := &b.keys[i]
 		if r.present&k.inPlace == 0 {
@@ -329,9 +416,14 @@ func (b *batch) asked(r *Request, invoke bool) uint64 {
 			continue
 		}
 		v, hits := r.values[k.slot], uint64(0)
-		if k.many != nil {
+		switch {
+		case k.sole != nil:
+			if _, ok := k.sole[v]; ok {
+				hits = k.asked
+			}
+		case k.many != nil:
 			hits = k.many[v]
-		} else {
+		default:
 			for j := range k.few {
 				if k.few[j].value == v {
 					hits = k.few[j].rules
@@ -428,6 +520,9 @@ func (k *keyMask) elsewhere(r *Request) uint64 {
 	for i := range f.n {
 		v := f.at(i)
 		hits |= k.many[v]
+		if _, ok := k.sole[v]; ok {
+			hits = k.asked
+		}
 		for j := range k.few {
 			if k.few[j].value == v {
 				hits |= k.few[j].rules
@@ -435,6 +530,26 @@ func (k *keyMask) elsewhere(r *Request) uint64 {
 		}
 	}
 	return hits ^ k.flip
+}
+
+func (m *boolMask) satisfied(r *Request) uint64 {
+	if r.present&m.inPlace != 0 {
+		if v := parseBool(r.values[m.slot]); v >= 0 {
+			return m.values[v] ^ m.flip
+		}
+		return m.flip
+	}
+	f := r.lookup(&m.key)
+	if f.n == 0 {
+		return m.absent
+	}
+	var hits uint64
+	for i := range f.n {
+		if v := parseBool(f.at(i)); v >= 0 {
+			hits |= m.values[v]
+		}
+	}
+	return hits ^ m.flip
 }
 
 func (n *networkMask) satisfied(r *Request) uint64 {
@@ -456,7 +571,13 @@ func (n *networkMask) satisfied(r *Request) uint64 {
 
 // hits: families never mix, and the zero Addr is in no network.
 func (n *networkMask) hits(a netip.Addr) (rules uint64) {
-	if n.trie != nil {
+	switch {
+	case n.sole != nil:
+		if a.IsValid() && n.sole.Contains(a) {
+			rules = n.asked
+		}
+		return rules
+	case n.trie != nil:
 		if a.IsValid() {
 			rules, _ = n.trie.Lookup(a)
 		}

@@ -40,13 +40,6 @@ const (
 	yes
 )
 
-func truthOf(b bool) truth {
-	if b {
-		return yes
-	}
-	return no
-}
-
 // not turns no and yes around if negated.
 func (t truth) not(negated bool) truth {
 	switch {
@@ -227,14 +220,11 @@ func (b *binder) bindResource(p *resourcePattern) truth {
 		bound = b.bindHead(p.head)
 		b.heads[p.head] = bound
 	}
-	switch {
-	case bound.truth == no:
-		return no
-	case bound.truth == unknown:
-		t = unknown
-	}
 	p.head = bound.head
-	return t
+	if bound.truth == yes {
+		return t
+	}
+	return bound.truth
 }
 
 // bindHead keeps of the five parts before the path those that are not known to

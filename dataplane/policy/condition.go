@@ -256,7 +256,7 @@ type stringSet struct {
 	many map[string]struct{}
 }
 
-const fewStrings = 6
+const fewStrings = 4
 
 func (s *stringSet) add(v string) {
 	switch {

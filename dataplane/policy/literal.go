@@ -223,9 +223,9 @@ func parseCIDR(s string) (netip.Prefix, bool) {
 // parseBool reads true or false in any case: 1 and 0, or -1 for anything else.
 func parseBool(s string) int {
 	switch {
-	case strings.EqualFold(s, "true"):
+	case s == "true", strings.EqualFold(s, "true"):
 		return 1
-	case strings.EqualFold(s, "false"):
+	case s == "false", strings.EqualFold(s, "false"):
 		return 0
 	}
 	return -1
