@@ -5,6 +5,7 @@
 //	problems, warnings := doc.Validate(policy.ResourcePolicy)
 //	prog, err := policy.Compile(doc)    // once
 //	d := prog.Eval(&request)            // per request; no error, no allocation
+//	fmt.Print(prog.Explain(&request))   // why, and what would have been allowed
 //
 // It owns the language: grammar, literals, wildcards, variables, condition
 // operators, the normal form in which a policy is stored, the decision of one

@@ -38,6 +38,50 @@ func Example() {
 	// Output: explicit-deny OnlyOurs
 }
 
+// Why a call was denied, and what would have let it pass.
+func ExampleProgram_Explain() {
+	doc, err := policy.Parse([]byte(`{
+	  "Version": "2012-10-17",
+	  "Statement": [
+	    {"Effect": "Allow", "Principal": "*", "Action": "execute-api:Invoke", "Resource": "execute-api:/*"},
+	    {"Sid": "OnlyOurs", "Effect": "Deny", "Principal": "*", "Action": "execute-api:Invoke", "Resource": "execute-api:/*",
+	     "Condition": {"StringNotEquals": {"aws:SourceVpce": "vpce-01d622316a7df47f9"}}}
+	  ]
+	}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	program, err := policy.Compile(doc)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	q := policy.Query{Resource: "arn:aws:execute-api:us-west-2:123456789012:abcde12345/prod/GET/pets"}
+	r, err := q.Request()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Print(program.Explain(r))
+	// Output:
+	// explicit-deny by statement 1 (OnlyOurs)
+	//
+	// request
+	//   principal       anonymous
+	//   action          execute-api:Invoke
+	//   resource        arn:aws:execute-api:us-west-2:123456789012:abcde12345/prod/GET/pets
+	//   aws:SourceVpce  absent
+	//
+	// statements
+	//   0  Allow            4:6  applies
+	//   1  Deny   OnlyOurs  5:6  applies, and decides
+	//      StringNotEquals aws:SourceVpce: absent, and StringNotEquals holds for an absent key
+	//
+	// would be allowed
+	//   if aws:SourceVpce were "vpce-01d622316a7df47f9"
+}
+
 func ExampleDocument_Normalize() {
 	doc, err := policy.Parse([]byte(`{"Statement": [{"Principal": "*", "Action": ["execute-api:Invoke"],
 		"Effect": "Allow", "Resource": ["execute-api:/*"]}]}`))
