@@ -5,7 +5,7 @@
 // is to be believed without a test, such as the witnesses of a policy
 // difference, is replayed here first.
 //
-// It shares no code with package policy, only the types Query and Decision:
+// It shares no code with package policy, only types of questions and answers:
 // JSON is read by encoding/json, numbers are big.Rat, wildcards are matched by
 // a table of all prefixes. It knows nothing of speed, of positions in the
 // text, or of what may be saved, and expects documents that policy.Parse
