@@ -121,6 +121,9 @@ func (r *Request) SetContext(name string, values ...string) {
 		r.Set(k, values[0])
 		return
 	}
+	if known {
+		r.Unset(k) // the value of its own place would go before these
+	}
 	if r.Extra == nil {
 		r.Extra = make(map[string][]string)
 	}

@@ -184,3 +184,16 @@ func TestPartitionOf(t *testing.T) {
 		}
 	}
 }
+
+// TestSetContextReplaces: a key that is given anew has nothing of what it was.
+func TestSetContextReplaces(t *testing.T) {
+	prog := compile(t, `{"Statement":{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:SourceVpce":"vpce-1"}}}}`)
+	for _, values := range [][]string{nil, {"vpce-2"}, {"vpce-2", "vpce-3"}} {
+		r := hotRequest()
+		r.Set(policy.KeySourceVpce, "vpce-1")
+		r.SetContext("aws:sourcevpce", values...)
+		if d := prog.Eval(r); d.Effect != policy.Silent {
+			t.Errorf("the key is %q now, yet %v", values, d.Effect)
+		}
+	}
+}
