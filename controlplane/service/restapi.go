@@ -44,9 +44,11 @@ func (s *apiGateway) CreateRestApi(ctx context.Context, req *apigatewayv1.Create
 			return nil, nil, err
 		}
 		if req.GetPolicy() != "" {
-			if warnings, err = setPolicy(a, req.GetPolicy(), who); err != nil {
+			var doc *policy.Document
+			if doc, warnings, err = setPolicy(a, req.GetPolicy(), who); err != nil {
 				return nil, nil, err
 			}
+			warnings = policyWarnings(a, doc)
 		}
 		if err := checkTags(a.Tags.GetEntries()); err != nil {
 			return nil, nil, err
@@ -214,35 +216,47 @@ func endpointExists(v *state.View, region, id string) bool {
 }
 
 // setPolicy checks a policy document as a client writes it and stores its
-// normal form; an empty text clears the policy. What is unusual about it is
-// returned in words, and so is what is wrong.
-func setPolicy(a *apigatewayv1.RestApi, text string, who Caller) (warnings []string, err error) {
+// normal form; an empty text clears the policy. It returns the document, nil
+// for none; what is wrong with it is said in words beside the error.
+func setPolicy(a *apigatewayv1.RestApi, text string, who Caller) (doc *policy.Document, wrong []string, err error) {
 	if text == "" {
 		a.Policy = nil
-		return nil, nil
+		return nil, nil, nil
 	}
 	invalid := apierr.BadRequest("Invalid policy document. Please check the policy syntax and ensure that Principals are valid.")
 	plain, err := policy.Unwrap(text)
 	if err != nil {
-		return []string{err.Error()}, invalid
+		return nil, []string{err.Error()}, invalid
 	}
-	doc, err := policy.Parse([]byte(plain))
+	doc, err = policy.Parse([]byte(plain))
 	if err != nil {
-		return []string{err.Error()}, invalid
+		return nil, []string{err.Error()}, invalid
 	}
 	if doc.Size() > policy.MaxResourcePolicy {
-		return nil, apierr.BadRequest("Invalid policy document. Policy size exceeds the maximum limit of %d", policy.MaxResourcePolicy)
+		return nil, nil, apierr.BadRequest("Invalid policy document. Policy size exceeds the maximum limit of %d", policy.MaxResourcePolicy)
 	}
-	kind := policy.ResourcePolicy
-	if isPrivate(a) {
-		kind = policy.PrivateResourcePolicy
-	}
-	problems, unusual := doc.Validate(kind)
-	if len(problems) > 0 {
-		return findings(problems), invalid
+	if problems, _ := doc.Validate(policyKind(a)); len(problems) > 0 {
+		return nil, findings(problems), invalid
 	}
 	a.Policy = new(string(doc.Normalize(policy.Target{Region: who.Region, Account: who.Account, APIID: a.GetId()})))
-	return findings(unusual), nil
+	return doc, nil, nil
+}
+
+func policyKind(a *apigatewayv1.RestApi) policy.Kind {
+	if isPrivate(a) {
+		return policy.PrivateResourcePolicy
+	}
+	return policy.ResourcePolicy
+}
+
+// policyWarnings are what is allowed but unusual about the document on the API
+// as it is to be stored: one request may change both.
+func policyWarnings(a *apigatewayv1.RestApi, doc *policy.Document) []string {
+	if doc == nil {
+		return nil
+	}
+	_, unusual := doc.Validate(policyKind(a))
+	return findings(unusual)
 }
 
 func findings(problems []policy.Problem) []string {
@@ -321,10 +335,11 @@ func (s *apiGateway) UpdateRestApi(ctx context.Context, req *apigatewayv1.Update
 		p := restAPIPatch{who: who}
 		table := p.table()
 		after, err = table.apply(before.RestApi, req.GetPatchOperations())
-		warnings = p.warnings
+		warnings = p.wrong
 		if err != nil {
 			return nil, err
 		}
+		warnings = p.warnings(before.RestApi, after)
 		if err := checkAssociations(v, who.Region, after, before.RestApi); err != nil {
 			return nil, err
 		}

@@ -6,14 +6,16 @@ import (
 	"strings"
 
 	"github.com/posternhq/postern/controlplane/apierr"
+	"github.com/posternhq/postern/dataplane/policy"
 	apigatewayv1 "github.com/posternhq/postern/proto/postern/apigateway/v1"
 	awsv1 "github.com/posternhq/postern/proto/postern/aws/v1"
 )
 
 // restAPIPatch is one PATCH of an API.
 type restAPIPatch struct {
-	who      Caller
-	warnings []string
+	who   Caller
+	doc   *policy.Document // that the request brings
+	wrong []string         // with it, in words
 }
 
 type restAPITable = patchTable[*apigatewayv1.RestApi]
@@ -61,9 +63,21 @@ func (c *restAPIPatch) policy(a *apigatewayv1.RestApi, p *patch) error {
 	if p.op == "remove" {
 		text = ""
 	}
-	found, err := setPolicy(a, text, c.who)
-	c.warnings = append(c.warnings, found...)
+	var err error
+	c.doc, c.wrong, err = setPolicy(a, text, c.who)
 	return err
+}
+
+// warnings are those on a policy that the request brings, or that means
+// something else now because the request makes the API private or public.
+func (c *restAPIPatch) warnings(before, after *apigatewayv1.RestApi) []string {
+	doc := c.doc
+	if doc == nil && after.Policy != nil && isPrivate(before) != isPrivate(after) {
+		// Stored documents parse; were there one that does not, it would be no
+		// news about this request.
+		doc, _ = policy.Parse([]byte(after.GetPolicy()))
+	}
+	return policyWarnings(after, doc)
 }
 
 func patchKeySource(a *apigatewayv1.RestApi, p *patch) error {

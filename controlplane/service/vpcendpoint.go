@@ -64,7 +64,8 @@ func (s *ec2Server) CreateVpcEndpoint(ctx context.Context, req *ec2v1.CreateVpcE
 	if err := checkAddressing(req.GetIpAddressType(), req.GetDnsOptions()); err != nil {
 		return nil, err
 	}
-	if err := checkEndpointPolicy(req.GetPolicyDocument()); err != nil {
+	warnings, err := checkEndpointPolicy(req.GetPolicyDocument())
+	if err != nil {
 		return nil, err
 	}
 	answer := &ec2v1.CreateVpcEndpointResponse{}
@@ -85,6 +86,7 @@ func (s *ec2Server) CreateVpcEndpoint(ctx context.Context, req *ec2v1.CreateVpcE
 	if err != nil {
 		return nil, err
 	}
+	warn(ctx, warnings...)
 	return answer, nil
 }
 
@@ -203,25 +205,27 @@ func checkAddressing(ipAddressType string, options *ec2v1.DnsOptions) error {
 	return nil
 }
 
-// checkEndpointPolicy refuses a document that could not be evaluated.
-func checkEndpointPolicy(text string) error {
+// checkEndpointPolicy refuses a document that could not be evaluated, and says
+// what is allowed but unusual about any other.
+func checkEndpointPolicy(text string) (warnings []string, err error) {
 	if text == "" {
-		return nil
+		return nil, nil
 	}
 	malformed := func(why string) error {
 		return apierr.New(apierr.KindInvalid, "InvalidPolicyDocument", "The policy document is malformed: %s", why)
 	}
 	doc, err := policy.Parse([]byte(text))
 	if err != nil {
-		return malformed(err.Error())
+		return nil, malformed(err.Error())
 	}
-	if problems, _ := doc.Validate(policy.EndpointPolicy); len(problems) > 0 {
-		return malformed(problems[0].String())
+	problems, unusual := doc.Validate(policy.EndpointPolicy)
+	if len(problems) > 0 {
+		return nil, malformed(problems[0].String())
 	}
 	if _, err := policy.Compile(doc); err != nil {
-		return malformed(err.Error())
+		return nil, malformed(err.Error())
 	}
-	return nil
+	return findings(unusual), nil
 }
 
 // endpointEdit changes the subnets of an endpoint, and with them its interfaces.

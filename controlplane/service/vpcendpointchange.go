@@ -28,10 +28,11 @@ func (s *ec2Server) ModifyVpcEndpoint(ctx context.Context, req *ec2v1.ModifyVpcE
 	if err := checkAddressing(req.GetIpAddressType(), req.GetDnsOptions()); err != nil {
 		return nil, err
 	}
-	if err := checkEndpointPolicy(req.GetPolicyDocument()); err != nil {
+	warnings, err := checkEndpointPolicy(req.GetPolicyDocument())
+	if err != nil {
 		return nil, err
 	}
-	err := s.write(ctx, req.DryRun, func(v *state.View, c Caller) (*statev1.Txn, error) {
+	err = s.write(ctx, req.DryRun, func(v *state.View, c Caller) (*statev1.Txn, error) {
 		r, err := findEndpoint(s.cfg, v, c, req.GetVpcEndpointId())
 		if err != nil {
 			return nil, err
@@ -51,6 +52,7 @@ func (s *ec2Server) ModifyVpcEndpoint(ctx context.Context, req *ec2v1.ModifyVpcE
 	if err != nil {
 		return nil, err
 	}
+	warn(ctx, warnings...)
 	return &ec2v1.ModifyVpcEndpointResponse{Return: new(true)}, nil
 }
 
