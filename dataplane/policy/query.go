@@ -28,6 +28,82 @@ type Query struct {
 	Context map[string]Values `json:"context,omitempty"`
 }
 
+// ParseQuery reads a Query from JSON, strictly: what is not JSON, a member that
+// there is none of, a duplicate one, or a value of the wrong type is an error
+// that says where. A request that is misread is a decision about another one.
+func ParseQuery(text []byte) (*Query, error) {
+	q, err := parseQuery(text)
+	if err != nil {
+		return nil, fmt.Errorf("request: %s", err.Problem.String())
+	}
+	return q, nil
+}
+
+func parseQuery(text []byte) (*Query, *Error) {
+	p := parser{src: &source{text: text}}
+	root, err := readJSON(p.src)
+	if err != nil {
+		return nil, err
+	}
+	if root.kind != jsonObject {
+		return nil, p.src.errorf("", root.offset, "a request is a JSON object, this is %s", root.kind)
+	}
+	q := &Query{}
+	resource := false
+	for i := range root.members {
+		m := &root.members[i]
+		var into *string
+		switch m.name {
+		case "principal":
+			into = &q.Principal
+		case "action":
+			into = &q.Action
+		case "resource":
+			into, resource = &q.Resource, true
+		case "account":
+			into = &q.Account
+		case "context":
+			if q.Context, err = p.context(m.name, m.value); err != nil {
+				return nil, err
+			}
+			continue
+		default:
+			return nil, p.src.errorf(m.name, m.offset, "unknown member %q; a request has principal, action, resource, account and context", m.name)
+		}
+		e, err := p.str(m.name, m.value)
+		if err != nil {
+			return nil, err
+		}
+		*into = e.text
+	}
+	if !resource {
+		return nil, p.src.errorf("", root.offset, "resource is missing")
+	}
+	return q, nil
+}
+
+func (p *parser) context(path string, n node) (map[string]Values, *Error) {
+	if n.kind != jsonObject {
+		return nil, p.src.errorf(path, n.offset, "must be an object from condition keys to values, this is %s", n.kind)
+	}
+	context := make(map[string]Values, len(n.members))
+	for i := range n.members {
+		m := &n.members[i]
+		values := Values{}
+		if m.value.kind != jsonArray || len(m.value.elems) > 0 { // an empty list is an absent key
+			list, err := p.list(path+"."+m.name, m.value, true)
+			if err != nil {
+				return nil, err
+			}
+			for _, e := range list {
+				values = append(values, e.text)
+			}
+		}
+		context[m.name] = values
+	}
+	return context, nil
+}
+
 // DefaultAction is what every call of an API asks for.
 const DefaultAction = invokePrefix + invokeName
 
@@ -63,7 +139,16 @@ func (q *Query) Request() (*Request, error) {
 		}
 		r.SetPrincipal(p)
 	}
+	var given uint64 // bit k: key k was set by the context
 	for name, values := range q.Context {
+		k, known := LookupKey(name)
+		_, again := r.Extra[strings.ToLower(name)]
+		if again || known && given&(1<<k) != 0 {
+			return nil, fmt.Errorf("context: the key %q is given twice, in different case", name)
+		}
+		if known {
+			given |= 1 << k
+		}
 		if strings.EqualFold(name, KeyCurrentTime.String()) && len(values) == 1 {
 			// As at an edge: a time, from which both time keys follow.
 			if at, err := time.Parse(time.RFC3339, values[0]); err == nil && at.Nanosecond() == 0 {

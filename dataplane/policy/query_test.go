@@ -22,6 +22,63 @@ func TestQueryReadsWhatItWrites(t *testing.T) {
 	}
 }
 
+// TestParseQuery: what can be read, and the errors for all else.
+func TestParseQuery(t *testing.T) {
+	const arn = "arn:aws:execute-api:a:b:c/d"
+	for _, tt := range []struct{ text, want string }{
+		{`{"resource":"` + arn + `"}`, ""},
+		{`{"resource":"` + arn + `","principal":"","action":"","account":"1","context":{"a":"x","b":["x",1,true],"c":[],"d":-1.50}}`, ""},
+		{`{}`, "request: 1:1: resource is missing"},
+		{`[]`, "request: 1:1: a request is a JSON object, this is a list"},
+		{`{"resource":"x"`, "request: 1:16: not JSON: a comma or a closing brace is expected here"},
+		{`{"resource":7}`, "request: 1:13: resource: must be a string, this is a number"},
+		{`{"resource":"x","Principal":"x"}`, `request: 1:17: Principal: unknown member "Principal"; a request has principal, action, resource, account and context`},
+		{`{"resource":"x","resource":"x"}`, `request: 1:17: resource: duplicate key "resource"; write each key once`},
+		{`{"resource":"x","context":[]}`, "request: 1:27: context: must be an object from condition keys to values, this is a list"},
+		{"{\"resource\":\"x\",\n \"context\":{\"a\":[\"x\",{}]}}", "request: 2:22: context.a[1]: must be a string or a list of strings, this is an object"},
+		{`{"resource":"x","context":{"a":null}}`, "request: 1:32: context.a: must be a string or a list of strings, this is null"},
+	} {
+		q, err := policy.ParseQuery([]byte(tt.text))
+		if tt.want != "" {
+			if err == nil || err.Error() != tt.want {
+				t.Errorf("%s gives %v, want %s", tt.text, err, tt.want)
+			}
+			continue
+		}
+		var plain policy.Query
+		if jsonErr := json.Unmarshal([]byte(tt.text), &plain); err != nil || jsonErr != nil || !reflect.DeepEqual(q, &plain) {
+			t.Errorf("%s is read as %+v (%v), by encoding/json as %+v (%v)", tt.text, q, err, plain, jsonErr)
+		}
+	}
+}
+
+// FuzzParseQuery: what is accepted is what encoding/json reads, and evaluates.
+func FuzzParseQuery(f *testing.F) {
+	f.Add([]byte(`{"principal":"arn:aws:iam::1:user/a","resource":"arn:aws:execute-api:a:b:c/d","context":{"aws:SourceVpce":["a","b"],"x":[],"y":1}}`))
+	f.Add([]byte(`{"resource":"arn:::::","context":{"A":"1","a":"2"}}`))
+	prog := compile(f, everyFamily)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		q, err := policy.ParseQuery(text)
+		if err != nil {
+			if q != nil {
+				t.Error("a query beside an error")
+			}
+			return
+		}
+		var plain policy.Query
+		if err := json.Unmarshal(text, &plain); err != nil || !reflect.DeepEqual(q, &plain) {
+			t.Fatalf("%q is read as %+v, by encoding/json as %+v (%v)", text, q, plain, err)
+		}
+		r, err := q.Request()
+		if err != nil {
+			return
+		}
+		if once, twice := prog.Eval(r), prog.Eval(request(t, q)); once != twice {
+			t.Errorf("%q is decided %+v, then %+v", text, once, twice)
+		}
+	})
+}
+
 func TestValues(t *testing.T) {
 	for text, want := range map[string]policy.Values{
 		`"a"`: {"a"}, `["a","b"]`: {"a", "b"}, `[]`: {}, `true`: {"true"}, `12.5`: {"12.5"}, `[1,"x",false]`: {"1", "x", "false"},
@@ -39,6 +96,8 @@ func TestQueryNamesWhatItCannotRead(t *testing.T) {
 	for want, q := range map[string]policy.Query{
 		"resource":  {Resource: "execute-api:/x"},
 		"principal": {Resource: "arn:aws:execute-api:a:b:c/d", Principal: "bob"},
+		"context":   {Resource: "arn:aws:execute-api:a:b:c/d", Context: map[string]policy.Values{"aws:SourceVpc": {"a"}, "aws:sourcevpc": {"b"}}},
+		"context: ": {Resource: "arn:aws:execute-api:a:b:c/d", Context: map[string]policy.Values{"Custom": {"a"}, "custom": {}}},
 	} {
 		if _, err := q.Request(); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%+v gives %v, want an error about %s", q, err, want)
