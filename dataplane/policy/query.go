@@ -91,12 +91,13 @@ func (p *parser) context(path string, n node) (map[string]Values, *Error) {
 		m := &n.members[i]
 		values := Values{}
 		if m.value.kind != jsonArray || len(m.value.elems) > 0 { // an empty list is an absent key
-			list, err := p.list(path+"."+m.name, m.value, true)
+			list, err := p.list("", m.value, true)
 			if err != nil {
-				return nil, err
+				return nil, err.inside(m.name).inside(path)
 			}
-			for _, e := range list {
-				values = append(values, e.text)
+			values = make(Values, len(list))
+			for i, e := range list {
+				values[i] = e.text
 			}
 		}
 		context[m.name] = values
@@ -141,22 +142,23 @@ func (q *Query) Request() (*Request, error) {
 	}
 	var given uint64 // bit k: key k was set by the context
 	for name, values := range q.Context {
-		k, known := LookupKey(name)
-		_, again := r.Extra[strings.ToLower(name)]
+		lower := strings.ToLower(name)
+		k, known := keysByName[lower]
+		_, again := r.Extra[lower]
 		if again || known && given&(1<<k) != 0 {
 			return nil, fmt.Errorf("context: the key %q is given twice, in different case", name)
 		}
 		if known {
 			given |= 1 << k
 		}
-		if strings.EqualFold(name, KeyCurrentTime.String()) && len(values) == 1 {
+		if known && k == KeyCurrentTime && len(values) == 1 {
 			// As at an edge: a time, from which both time keys follow.
 			if at, err := time.Parse(time.RFC3339, values[0]); err == nil && at.Nanosecond() == 0 {
 				r.Time = at
 				continue
 			}
 		}
-		r.SetContext(name, values...)
+		r.setContext(lower, k, known, values)
 	}
 	return r, nil
 }

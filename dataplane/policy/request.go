@@ -113,7 +113,12 @@ func (r *Request) Unset(k Key) {
 // for contexts that come as text and may allocate. A header that was sent
 // several times has one value, the values joined with commas.
 func (r *Request) SetContext(name string, values ...string) {
-	k, known := LookupKey(name)
+	lower := strings.ToLower(name)
+	k, known := keysByName[lower]
+	r.setContext(lower, k, known, values)
+}
+
+func (r *Request) setContext(lower string, k Key, known bool, values []string) {
 	if known && (k == KeyReferer || k == KeyUserAgent) && len(values) > 1 {
 		values = []string{strings.Join(values, ",")}
 	}
@@ -127,7 +132,7 @@ func (r *Request) SetContext(name string, values ...string) {
 	if r.Extra == nil {
 		r.Extra = make(map[string][]string)
 	}
-	r.Extra[strings.ToLower(name)] = values
+	r.Extra[lower] = values
 }
 
 // SetPrincipal makes p the caller and sets the condition keys that follow from

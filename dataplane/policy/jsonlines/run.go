@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"sync"
 )
 
 // MaxLine is how long a line may be, in bytes, its end included. A longer one
@@ -22,7 +23,17 @@ type chunk struct {
 	text    []byte
 	lines   []span
 	answers []byte
-	decided chan struct{} // closed when answers are complete
+	decided chan struct{} // receives one value when answers are complete
+}
+
+// chunks are used again: most of them have the same size.
+var chunks sync.Pool
+
+func (c *chunk) free() {
+	if cap(c.text) <= 4*chunkText {
+		c.text, c.lines, c.answers = c.text[:0], c.lines[:0], c.answers[:0]
+		chunks.Put(c)
+	}
 }
 
 // span is one line in a chunk's text; of a line that is too long, its beginning.
@@ -54,7 +65,7 @@ func Run(ctx context.Context, in io.Reader, out io.Writer) error {
 			a := answerer{policies: policies}
 			for c := range work {
 				a.chunk(c)
-				close(c.decided)
+				c.decided <- struct{}{}
 			}
 		}()
 	}
@@ -82,6 +93,7 @@ func Run(ctx context.Context, in io.Reader, out io.Writer) error {
 		if _, err := w.Write(c.answers); err != nil {
 			return err
 		}
+		c.free()
 		if len(queue) == 0 {
 			if err := w.Flush(); err != nil {
 				return err
@@ -94,7 +106,10 @@ func Run(ctx context.Context, in io.Reader, out io.Writer) error {
 func read(ctx context.Context, in io.Reader, queue, work chan<- *chunk) error {
 	r := bufio.NewReaderSize(in, 2*chunkText)
 	for {
-		c := &chunk{decided: make(chan struct{})}
+		c, _ := chunks.Get().(*chunk)
+		if c == nil {
+			c = &chunk{decided: make(chan struct{}, 1)}
+		}
 		err := c.fill(r)
 		if len(c.lines) > 0 {
 			for _, to := range [...]chan<- *chunk{queue, work} {
