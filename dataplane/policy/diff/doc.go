@@ -1,0 +1,2 @@
+// Package diff compares policies by what they mean.
+package diff
