@@ -47,8 +47,9 @@ type ConditionView struct {
 	Operator         string
 	Negated          bool
 	IfExists         bool
-	ForAll, ForAny   bool // the set operators
-	Key              string
+	ForAll, ForAny   bool   // the set operators
+	Key              string // lower case
+	Name             string // Key as written
 	Values           []string
 	values           entries
 	op               operator
@@ -78,7 +79,7 @@ func (d *Document) View(i int) StatementView {
 			v.Conditions = append(v.Conditions, ConditionView{
 				Operator: strings.Replace(name, "Not", "", 1), Negated: b.op.negated, IfExists: b.op.ifExists,
 				ForAll: b.op.set == forAllValues, ForAny: b.op.set == forAnyValue,
-				Key: strings.ToLower(kv.name), Values: kv.values.texts(),
+				Key: strings.ToLower(kv.name), Name: kv.name, Values: kv.values.texts(),
 				values: kv.values, op: b.op, variablesAllowed: d.variables() && b.op.family.takesVariables(),
 			})
 		}

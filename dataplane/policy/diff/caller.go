@@ -90,8 +90,8 @@ var callerKeys = []string{"aws:principalarn", "aws:principalaccount", "aws:princ
 
 // newCallers makes the dimension of callers. Without ids, callers whose unique
 // id is known are left out: nobody asks for it.
-func newCallers(ids bool) *dimension {
-	d := &dimension{name: "principal", memo: map[string]solution{}}
+func newCallers(ids bool, shape func(...string) language) *dimension {
+	d := &dimension{name: "principal", memo: map[string]*value{}}
 	d.spaces = append(d.spaces, &space{name: "anonymous", in: [numModes]bool{true, true, true}})
 	for _, k := range callerKinds {
 		s := &space{name: k.name, texts: true, in: [numModes]bool{k.edges, k.edges, true}, stated: &base{languages: []language{shape(k.stated...)}}}

@@ -49,9 +49,9 @@ func (p *problem) lacking(c *policy.ConditionView, closed meaning, open func() [
 	if len(list) == 0 {
 		return holds(p.exists(c.Key, closed, true, true))
 	}
-	if dim := p.dims[p.dim(c.Key)]; !slices.ContainsFunc(dim.spaces, func(s *space) bool { return s.list || len(s.fixed) > 1 }) {
+	if !p.dims[p.dim(c.Key)].lists() {
 		// Of one value this is that it is there and does not match.
-		return all(not(some(append(list, holds(p.exists(c.Key, closed, false, true)))...)), holds(p.exists(c.Key, globMeaning(nil), true, true)))
+		return all(not(some(append(list, holds(p.exists(c.Key, closed, false, true)))...)), holds(p.exists(c.Key, p.globMeaning(nil), true, true)))
 	}
 	a := p.atom(p.dim(c.Key), fmt.Sprintf("lacks %s %q", c.Operator, c.Values), func(i int) property {
 		return property{known: len(p.dims[p.dim(c.Key)].spaces[i].fixed) == 0 && i != spaceText}
@@ -64,58 +64,36 @@ func (p *problem) lacking(c *policy.ConditionView, closed meaning, open func() [
 // that makes an atom for each of the others.
 func (p *problem) meanings(c *policy.ConditionView) (closed meaning, open func() []*formula) {
 	var list [][]item
-	var opened []*glob
+	var opened []variantGlob
 	switch {
-	case strings.HasPrefix(c.Operator, "String"), strings.HasPrefix(c.Operator, "Arn"):
+	case strings.HasPrefix(c.Operator, "String"), strings.HasPrefix(c.Operator, "Arn"), c.Operator == "Bool":
 		for _, pattern := range c.Patterns() {
-			g := &glob{problem: p}
+			parts := [][]policy.Piece{pattern}
 			if strings.HasPrefix(c.Operator, "Arn") {
-				parts := policy.PatternParts(pattern)
-				if len(parts) != 6 {
+				if parts = policy.PatternParts(pattern); len(parts) != 6 {
 					continue
 				}
-				for i, part := range parts {
-					if i > 0 {
-						g.items = append(g.items, item{kind: itemRune, r: ':'})
-					}
-					if i < 5 {
-						g.add(part, notColon)
-					} else {
-						g.add(part, anyClass)
-					}
+			}
+			for _, v := range p.variants(parts) {
+				g := &glob{problem: p}
+				if len(parts) == 6 {
+					g.arn(v.parts)
+				} else {
+					g.add(v.parts[0], anyClass)
 				}
-			} else {
-				g.add(pattern, anyClass)
-			}
-			if strings.HasSuffix(c.Operator, "IgnoreCase") {
-				for i := range g.items {
-					if g.items[i].kind == itemRune {
-						g.items[i].kind = itemFold
-					}
+				switch {
+				case strings.HasSuffix(c.Operator, "IgnoreCase"):
+					g.ignoreCase()
+				case c.Operator == "Bool":
+					g.boolean()
 				}
-			}
-			switch {
-			case g.never:
-			case g.open:
-				opened = append(opened, g)
-			default:
-				list = append(list, g.items)
-			}
-		}
-	case c.Operator == "Bool":
-		for _, pattern := range c.Patterns() {
-			g := &glob{problem: p}
-			g.add(pattern, anyClass)
-			var text strings.Builder
-			for _, it := range g.items {
-				text.WriteRune(it.r)
-			}
-			switch s := text.String(); {
-			case g.never:
-			case g.open:
-				opened = append(opened, g)
-			case strings.EqualFold(s, "true") || strings.EqualFold(s, "false"):
-				list = append(list, folded(s))
+				switch {
+				case g.never:
+				case g.open || v.when != always:
+					opened = append(opened, variantGlob{g, v.when})
+				default:
+					list = append(list, g.items)
+				}
 			}
 		}
 	case c.Operator == "BinaryEquals":
@@ -123,18 +101,50 @@ func (p *problem) meanings(c *policy.ConditionView) (closed meaning, open func()
 			list = append(list, exactly(b))
 		}
 	}
-	closed = meaningOf(c, list)
+	closed = p.meaningOf(c, list)
 	return closed, func() []*formula {
 		var out []*formula
-		for _, g := range opened {
+		for _, v := range opened {
+			g := v.glob
+			if !g.open {
+				out = append(out, all(v.when, holds(p.exists(c.Key, p.globMeaning([][]item{g.items}), false, c.ForAll || c.ForAny))))
+				continue
+			}
 			out = append(out, p.open(g, func(m meaning) *atom {
 				a := *p.exists(c.Key, m, false, false)
-				name := "open " + c.Operator + " " + c.Key + " " + g.name.String()
+				name := "open " + strings.Replace(c.Operator, "ArnEquals", "ArnLike", 1) + " " + c.Key + " " + g.name.String()
 				return p.atom(a.dim, name, func(i int) property { return a.on[i] })
 			}))
 		}
 		return out
 	}
+}
+
+type variantGlob struct {
+	glob *glob
+	when *formula
+}
+
+func (g *glob) ignoreCase() {
+	for i := range g.items {
+		if g.items[i].kind == itemRune {
+			g.items[i].kind = itemFold
+		}
+	}
+}
+
+// boolean leaves true and false, in any case, and nothing else.
+func (g *glob) boolean() {
+	var text strings.Builder
+	for _, it := range g.items {
+		if it.kind == itemRune {
+			text.WriteRune(it.r)
+		}
+	}
+	if s := text.String(); !g.open && !strings.EqualFold(s, "true") && !strings.EqualFold(s, "false") {
+		g.never = true
+	}
+	g.ignoreCase()
 }
 
 // dim is the dimension whose values decide a key.
@@ -156,9 +166,9 @@ func (p *problem) dim(key string) int {
 		return i
 	}
 	if name == currentTime {
-		return p.add(name, newTime())
+		return p.add(name, newTime(p.given.shape))
 	}
-	return p.add(name, newKey(key))
+	return p.add(name, newKey(key, p.given.shape))
 }
 
 func (p *problem) add(name string, d *dimension) int {
@@ -240,5 +250,5 @@ func (p *problem) timeProperty(key string, m meaning, lacking bool) property {
 
 // single is that a key has exactly the one value, given that it has it.
 func (p *problem) single(key, v string) *formula {
-	return not(holds(p.exists(key, globMeaning([][]item{exactly(v)}), true, false)))
+	return not(holds(p.exists(key, p.globMeaning([][]item{exactly(v)}), true, false)))
 }

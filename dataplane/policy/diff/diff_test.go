@@ -3,7 +3,6 @@ package diff_test
 import (
 	"encoding/json"
 	"flag"
-	"fmt"
 	"testing"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 )
 
 var (
-	pairs     = flag.Uint64("pairs", 300, "how many generated pairs of policies to compare")
+	pairs     = flag.Uint64("pairs", 100, "how many generated pairs of policies to compare")
 	firstPair = flag.Uint64("pair", 0, "seed of the first of them")
 )
 
@@ -209,5 +208,3 @@ func mutate(t testing.TB, g *policytest.Generator, doc []byte) []byte {
 	}
 	return out
 }
-
-var _ = fmt.Sprint

@@ -26,7 +26,7 @@ type dimension struct {
 	spaces  []*space
 	preds   []*predicate // all that atoms ask about its texts
 	letters []rune       // made when first needed
-	memo    map[string]solution
+	memo    map[string]*value
 }
 
 // space is one kind of value that a dimension can have: absent, a text, a list
@@ -69,6 +69,11 @@ func (s *space) base(m mode) *base {
 		return s.stated
 	}
 	return s.edge
+}
+
+// lists says whether the dimension has values of several texts.
+func (d *dimension) lists() bool {
+	return slices.ContainsFunc(d.spaces, func(s *space) bool { return s.list || len(s.fixed) > 1 })
 }
 
 // predicate is a property of one text. It is a language, or is of a type whose
@@ -159,16 +164,12 @@ type demand struct {
 	want bool
 }
 
-type solution struct {
-	value *value // nil: there is none
-}
-
 // solve finds a value that meets the demands: an exact one if there is any,
 // else one in doubt; nil if there can be none, or the budget is spent.
 func (d *dimension) solve(m mode, demands []demand, b *budget) *value {
 	key := demandKey(m, demands)
-	if s, ok := d.memo[key]; ok {
-		return s.value
+	if v, ok := d.memo[key]; ok {
+		return v
 	}
 	var doubtful *value
 	for i, s := range d.spaces {
@@ -177,7 +178,7 @@ func (d *dimension) solve(m mode, demands []demand, b *budget) *value {
 		}
 		v := d.inSpace(m, i, demands, b)
 		if v != nil && !v.doubt {
-			d.memo[key] = solution{v}
+			d.memo[key] = v
 			return v
 		}
 		if doubtful == nil {
@@ -185,7 +186,7 @@ func (d *dimension) solve(m mode, demands []demand, b *budget) *value {
 		}
 	}
 	if !b.spent() {
-		d.memo[key] = solution{doubtful}
+		d.memo[key] = doubtful
 	}
 	return doubtful
 }

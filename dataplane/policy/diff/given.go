@@ -17,10 +17,27 @@ type given struct {
 	kind      int // of the caller, if he is given
 	caller    string
 	context   map[string][]string // by lower-cased key; an empty list is absence
+	// languages of shapes and globs by name: problems of one comparison share
+	// the automata that they explore.
+	languages map[string]language
+}
+
+// language is the language of that name, made when it is first asked for.
+func (g *given) language(name string, made func() language) language {
+	if l, ok := g.languages[name]; ok {
+		return l
+	}
+	l := made()
+	g.languages[name] = l
+	return l
+}
+
+func (g *given) shape(forms ...string) language {
+	return g.language("shape "+strings.Join(forms, " "), func() language { return shape(forms...) })
 }
 
 func newGiven(o *Options) (*given, error) {
-	g := &given{under: o.Under, anonymous: o.Anonymous, context: map[string][]string{}}
+	g := &given{under: o.Under, anonymous: o.Anonymous, context: map[string][]string{}, languages: map[string]language{}}
 	if o.Given == nil {
 		return g, nil
 	}
@@ -70,6 +87,19 @@ func (g *given) fixed(key string) ([]string, bool) {
 	return values, ok
 }
 
+// api is how all resources begin, up to the slash behind the API's id, if that
+// is known.
+func (g *given) api() (string, bool) {
+	for _, s := range []string{g.query.Resource, g.under} {
+		if parts := strings.SplitN(s, ":", 6); len(parts) == 6 {
+			if id, _, ok := strings.Cut(parts[5], "/"); ok {
+				return strings.Join(parts[:5], ":") + ":" + id + "/", true
+			}
+		}
+	}
+	return "", false
+}
+
 func everywhere() [numModes]bool { return [numModes]bool{true, true, true} }
 
 func one(name string, s *space) *dimension {
@@ -77,7 +107,7 @@ func one(name string, s *space) *dimension {
 	if s.in == ([numModes]bool{}) {
 		s.in = everywhere()
 	}
-	return &dimension{name: name, spaces: []*space{s}, memo: map[string]solution{}}
+	return &dimension{name: name, spaces: []*space{s}, memo: map[string]*value{}}
 }
 
 func exact(text string) *base {
@@ -90,7 +120,7 @@ func (g *given) actions() *dimension {
 		return one("action", &space{stated: exact(strings.ToLower(a))})
 	}
 	invoke := strings.ToLower(policy.DefaultAction)
-	return one("action", &space{edge: exact(invoke), stated: &base{languages: []language{shape("execute-api:{l+}")}, first: []string{invoke,
+	return one("action", &space{edge: exact(invoke), stated: &base{languages: []language{g.shape("execute-api:{l+}")}, first: []string{invoke,
 		"execute-api:invalidatecache", "execute-api:manageconnections"}}})
 }
 
@@ -108,8 +138,8 @@ func (g *given) resources() *dimension {
 		}
 	}
 	s := &space{
-		edge:   &base{languages: []language{shape(forms...)}, first: []string{"arn:aws:execute-api:us-east-1:" + exampleAccount + ":" + exampleRest}},
-		stated: &base{languages: []language{shape("arn:{n+}:execute-api:{n*}:{n+}:{t*}")}},
+		edge:   &base{languages: []language{g.shape(forms...)}, first: []string{"arn:aws:execute-api:us-east-1:" + exampleAccount + ":" + exampleRest}},
+		stated: &base{languages: []language{g.shape("arn:{n+}:execute-api:{n*}:{n+}:{t*}")}},
 	}
 	if g.under != "" {
 		prefix := newGlobs([][]item{append(exactly(g.under), item{kind: itemStar, class: anyClass, any: true})})
@@ -126,7 +156,7 @@ func (g *given) resources() *dimension {
 }
 
 func (g *given) callers(ids bool) *dimension {
-	d := newCallers(ids)
+	d := newCallers(ids, g.shape)
 	switch {
 	case g.query.Principal != "":
 		for i, s := range d.spaces {

@@ -31,7 +31,7 @@ var keyShapes = map[string]keyShape{
 	"aws:referer":                {forms: []string{"{v+}"}, private: '?', public: '?'},
 	"aws:useragent":              {forms: []string{"{v+}"}, private: '?', public: '?'},
 	"aws:securetransport":        {forms: []string{"true"}, private: '+', public: '+'},
-	"aws:tokenissuetime":         {forms: timeForms("20{d2}"), test: isTime, private: '?', public: '?', authenticated: true},
+	"aws:tokenissuetime":         {forms: timesOfCentury, test: isTime, private: '?', public: '?', authenticated: true},
 	"aws:multifactorauthpresent": {forms: []string{"true", "false"}, private: '?', public: '?', authenticated: true},
 	"aws:multifactorauthage":     {forms: []string{"{d}", "{1}{d+}"}, private: '?', public: '?', authenticated: true},
 	"aws:principalorgid":         {forms: []string{"o-{k+}"}, private: '?', public: '?', authenticated: true},
@@ -54,7 +54,7 @@ func shapeOf(key string) keyShape {
 
 func isAddress(s string) bool {
 	a, err := netip.ParseAddr(s)
-	return err == nil && a.Zone() == "" && a.String() == s
+	return err == nil && a.Zone() == "" && !a.Is4In6() && a.String() == s
 }
 
 // The roles of the spaces of a key.
@@ -65,7 +65,7 @@ const (
 )
 
 // newKey makes the dimension of a condition key that depends on no other.
-func newKey(key string) *dimension {
+func newKey(key string, shape func(...string) language) *dimension {
 	s := shapeOf(key)
 	_, known := policy.LookupKey(key)
 	single := known || strings.HasPrefix(key, tagPrefix)
@@ -76,7 +76,7 @@ func newKey(key string) *dimension {
 		text.edge = &base{languages: []language{shape(s.forms...)}, test: s.test, first: s.first}
 	}
 	header := key == "aws:referer" || key == "aws:useragent" // an empty one counts as absent
-	return &dimension{name: key, memo: map[string]solution{}, spaces: []*space{
+	return &dimension{name: key, memo: map[string]*value{}, spaces: []*space{
 		spaceAbsent: {name: "absent", in: [numModes]bool{s.private != '+', s.public != '+', true}},
 		spaceText:   text,
 		spaceEmpty:  {name: "empty", fixed: []string{""}, in: [numModes]bool{s.empty, s.empty, !header}},
@@ -86,7 +86,7 @@ func newKey(key string) *dimension {
 // newFixedKey makes the dimension of a key whose value is given.
 func newFixedKey(key string, values []string) *dimension {
 	s := &space{name: "given", fixed: values, in: [numModes]bool{true, true, true}}
-	return &dimension{name: key, memo: map[string]solution{}, spaces: []*space{s}}
+	return &dimension{name: key, memo: map[string]*value{}, spaces: []*space{s}}
 }
 
 // Times are written as aws:CurrentTime is, from which aws:EpochTime follows.
@@ -118,6 +118,11 @@ func timeForms(year string) []string {
 	return out
 }
 
+var (
+	timesOfCentury   = timeForms("20{d2}")
+	timesOfMillennia = timeForms("{2}{d3}")
+)
+
 func isTime(s string) bool {
 	_, err := time.Parse(timeLayout, s)
 	return err == nil
@@ -136,11 +141,11 @@ const (
 )
 
 // newTime makes the dimension of the time of the request.
-func newTime() *dimension {
+func newTime(shape func(...string) language) *dimension {
 	text := &space{name: "time", texts: true, in: [numModes]bool{true, true, true},
-		edge:   &base{languages: []language{shape(timeForms("20{d2}")...)}, test: isTime, first: []string{"2030-01-01T00:00:00Z"}},
-		stated: &base{languages: []language{shape(timeForms("{2}{d3}")...)}, test: isTime, first: []string{"2030-01-01T00:00:00Z"}}}
-	return &dimension{name: currentTime, memo: map[string]solution{}, spaces: []*space{
+		edge:   &base{languages: []language{shape(timesOfCentury...)}, test: isTime, first: []string{"2030-01-01T00:00:00Z"}},
+		stated: &base{languages: []language{shape(timesOfMillennia...)}, test: isTime, first: []string{"2030-01-01T00:00:00Z"}}}
+	return &dimension{name: currentTime, memo: map[string]*value{}, spaces: []*space{
 		spaceAbsent: {name: "absent", in: [numModes]bool{loose: true}},
 		spaceText:   text,
 	}}

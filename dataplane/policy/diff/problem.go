@@ -17,6 +17,7 @@ type problem struct {
 
 	dims   []*dimension
 	byName map[string]int
+	names  map[string]string // of condition keys, as written
 	preds  map[string]*predicate
 	atoms  map[string]*atom
 
@@ -44,7 +45,7 @@ const (
 // variables must say what each variable of the policies stands for.
 func newProblem(old, new *policy.Document, g *given, variables map[string]*string, relaxed bool) *problem {
 	p := &problem{given: g, variables: variables, relaxed: relaxed,
-		byName: map[string]int{}, preds: map[string]*predicate{}, atoms: map[string]*atom{}}
+		byName: map[string]int{}, names: map[string]string{}, preds: map[string]*predicate{}, atoms: map[string]*atom{}}
 	_, given := g.fixed("aws:userid")
 	p.dims = []*dimension{dimAction: g.actions(), dimResource: g.resources(), dimCaller: g.callers(!given && mentions("aws:userid", old, new))}
 	p.old, p.new = p.ruling(old), p.ruling(new)
@@ -56,7 +57,7 @@ func newProblem(old, new *policy.Document, g *given, variables map[string]*strin
 		if v == nil {
 			p.links = append(p.links, holds(p.absent(key)))
 		} else {
-			m := globMeaning([][]item{exactly(*v)})
+			m := p.globMeaning([][]item{exactly(*v)})
 			p.links = append(p.links, holds(p.exists(key, m, false, false)), p.single(key, *v))
 		}
 	}
@@ -114,6 +115,9 @@ func (p *problem) ruling(d *policy.Document) ruling {
 		v := d.View(i)
 		parts := []*formula{p.principal(v.Principal, v.Effect == policy.ExplicitDeny), p.action(v.Action), p.resource(v.Resource, d.ResourcePatterns(i))}
 		for j := range v.Conditions {
+			if c := &v.Conditions[j]; p.names[c.Key] == "" {
+				p.names[c.Key] = c.Name
+			}
 			parts = append(parts, p.condition(&v.Conditions[j]))
 		}
 		if f := all(parts...); v.Effect == policy.Allow {
@@ -157,7 +161,7 @@ func (p *problem) action(e policy.ElementView) *formula {
 	for _, v := range e.Values {
 		list = append(list, wildcards(strings.ToLower(v)))
 	}
-	f := p.text(dimAction, globMeaning(list))
+	f := p.text(dimAction, p.globMeaning(list))
 	if e.Negated {
 		return not(f)
 	}
@@ -191,56 +195,66 @@ func (p *problem) resource(e policy.ElementView, patterns []policy.ResourcePatte
 	var open []*formula
 	everything := false
 	for _, pattern := range patterns {
-		switch {
-		case pattern.Everything:
-			everything = true
-			continue
-		case pattern.Never:
+		if everything = everything || pattern.Everything; pattern.Everything || pattern.Never {
 			continue
 		}
-		g := glob{problem: p}
-		if pattern.Short {
-			g.name.WriteString("short ")
-			g.items = append(g.items, shapeItems("arn:{n*}:execute-api:{n*}:{n*}:{N*}/")...)
-			g.add(pattern.Parts[0], anyClass)
-		} else {
-			for i, part := range pattern.Parts {
-				if i > 0 {
-					g.items = append(g.items, item{kind: itemRune, r: ':'})
-				}
-				if i < 5 {
-					g.add(part, notColon)
-				} else {
-					g.add(part, anyClass)
-				}
-			}
-			if n := len(pattern.Parts); n < 6 && len(g.items) > 0 {
-				g.items[len(g.items)-1] = item{kind: itemStar, class: anyClass, any: true} // swallows all later parts
-			}
+		if prefix, ok := p.given.api(); ok && pattern.Short {
+			pattern = policy.ResourcePattern{Parts: longForm(prefix, pattern.Parts[0])}
 		}
-		switch {
-		case g.never:
-		case g.open:
-			open = append(open, p.open(&g, func(m meaning) *atom {
-				pred := p.predicate(dimResource, m.name, func() predicate { return predicate{language: m.language()} })
-				return p.atom(dimResource, g.name.String(), func(int) property { return property{pred: pred} })
-			}))
-		default:
-			list = append(list, g.items)
+		for _, v := range p.variants(pattern.Parts) {
+			g := glob{problem: p}
+			if pattern.Short {
+				g.name.WriteString("short ")
+				g.items = append(g.items, shapeItems("arn:{n*}:execute-api:{n*}:{n*}:{N*}/")...)
+				g.add(v.parts[0], anyClass)
+			} else {
+				g.arn(v.parts)
+			}
+			switch {
+			case g.never:
+			case g.open:
+				open = append(open, p.open(&g, func(m meaning) *atom {
+					pred := p.predicate(dimResource, m.name, func() predicate { return predicate{language: m.language()} })
+					return p.atom(dimResource, g.name.String(), func(int) property { return property{pred: pred} })
+				}))
+			case v.when != always:
+				open = append(open, all(v.when, p.text(dimResource, p.globMeaning([][]item{g.items}))))
+			default:
+				list = append(list, g.items)
+			}
 		}
 	}
-	f := some(append(open, truth(everything), p.text(dimResource, globMeaning(list)))...)
+	f := some(append(open, truth(everything), p.text(dimResource, p.globMeaning(list)))...)
 	if e.Negated {
 		return not(f)
 	}
 	return f
 }
 
+// longForm is an abbreviated resource of a known API, as it would be read if it
+// were written in full.
+func longForm(prefix string, rest []policy.Piece) [][]policy.Piece {
+	texts := strings.SplitN(prefix, ":", 6)
+	parts := make([][]policy.Piece, len(texts))
+	for i, t := range texts {
+		if t != "" {
+			parts[i] = []policy.Piece{{Kind: policy.PieceText, Text: t}}
+		}
+	}
+	last := &parts[len(parts)-1]
+	if len(rest) > 0 && rest[0].Kind == policy.PieceText {
+		(*last)[0].Text += rest[0].Text
+		rest = rest[1:]
+	}
+	*last = append(*last, rest...)
+	return parts
+}
+
 // open is a property that depends on variables which are left open: its atom
 // is true only where the pattern with * for each variable matches, and where
 // the variables have values.
 func (p *problem) open(g *glob, made func(meaning) *atom) *formula {
-	a := made(globMeaning([][]item{g.items}))
+	a := made(p.globMeaning([][]item{g.items}))
 	a.relaxed = true
 	f := holds(a)
 	for _, key := range g.needs {
@@ -267,7 +281,7 @@ func (g *glob) add(pieces []policy.Piece, c class) {
 			g.items = append(g.items, item{kind: itemRune, r: r})
 		}
 	}
-	fmt.Fprintf(&g.name, "%v%+v", everything, pieces)
+	fmt.Fprintf(&g.name, "%v%#v", everything, pieces)
 	for _, piece := range pieces {
 		switch piece.Kind {
 		case policy.PieceText:
@@ -292,6 +306,62 @@ func (g *glob) add(pieces []policy.Piece, c class) {
 			}
 		}
 	}
+}
+
+// arn adds the parts of an ARN pattern. Of fewer than six the last ends in a
+// star, which swallows all later parts.
+func (g *glob) arn(parts [][]policy.Piece) {
+	for i, part := range parts {
+		if i > 0 {
+			g.items = append(g.items, item{kind: itemRune, r: ':'})
+		}
+		if i < 5 {
+			g.add(part, notColon)
+		} else {
+			g.add(part, anyClass)
+		}
+	}
+	if len(parts) < 6 && len(g.items) > 0 {
+		g.items[len(g.items)-1] = item{kind: itemStar, class: anyClass, any: true}
+	}
+}
+
+// variant is a pattern under a condition on its variables.
+type variant struct {
+	parts [][]policy.Piece
+	when  *formula
+}
+
+// variants tells, where variables are left open, whether each variable with a
+// default has a value: without one the default is literal, with one the
+// pattern is the same as that without the default.
+func (p *problem) variants(parts [][]policy.Piece) []variant {
+	const most = 8
+	list := []variant{{parts, always}}
+	for i := range parts {
+		for j, piece := range parts[i] {
+			if piece.Kind != policy.PieceVariable || !piece.HasDefault || len(list) >= most {
+				continue
+			}
+			if _, _, open := p.variable(&piece); !open || p.dims[p.dim(piece.Key)].lists() {
+				continue
+			}
+			with := func(v variant, to policy.Piece, when *formula) variant {
+				v.parts = slices.Clone(v.parts)
+				v.parts[i] = slices.Clone(v.parts[i])
+				v.parts[i][j] = to
+				return variant{v.parts, all(v.when, when)}
+			}
+			absent := holds(p.absent(piece.Key))
+			var next []variant
+			for _, v := range list {
+				next = append(next, with(v, policy.Piece{Kind: policy.PieceText, Text: piece.Text}, absent),
+					with(v, policy.Piece{Kind: policy.PieceVariable, Key: piece.Key}, not(absent)))
+			}
+			list = next
+		}
+	}
+	return list
 }
 
 // variable is what a variable stands for; open says that this is left open.
@@ -350,7 +420,7 @@ func (p *problem) fact(fact string, texts []string) *formula {
 	for i, t := range texts {
 		list[i] = exactly(t)
 	}
-	return holds(p.callerAtom(fact, globMeaning(list), false))
+	return holds(p.callerAtom(fact, p.globMeaning(list), false))
 }
 
 // callerAtom is that a fact about the caller has a meaning, or lacks it.

@@ -22,7 +22,7 @@ func (b *budget) spent() bool { return b.left <= 0 }
 // fresh are characters to stand for all that no policy mentions, one of each
 // sort that a shape may ask for.
 var fresh = [][]rune{
-	[]rune("axbcdefghijklmnopqrstuvwyz"),
+	[]rune("xyzwvutsrqponmlkjihgabcdef"),
 	[]rune("0123456789"),
 	[]rune("ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
 	[]rune("~!$&'()+,;=@%#^éøþßæœđħłŋ"),

@@ -25,7 +25,7 @@ type meaning struct {
 }
 
 // meaningOf is the positive operator of a condition, for its values without variables.
-func meaningOf(c *policy.ConditionView, globs [][]item) meaning {
+func (p *problem) meaningOf(c *policy.ConditionView, globs [][]item) meaning {
 	values := slices.Clone(c.Values)
 	slices.Sort(values)
 	m := meaning{name: c.Operator + fmt.Sprintf(" %q", slices.Compact(values)), holds: c.Matches}
@@ -45,13 +45,13 @@ func meaningOf(c *policy.ConditionView, globs [][]item) meaning {
 		}
 		m.date = true
 	default:
-		m = globMeaning(globs)
+		m = p.globMeaning(globs)
 	}
 	return m
 }
 
 // globMeaning is the meaning of texts that match one of the globs.
-func globMeaning(list [][]item) meaning {
+func (p *problem) globMeaning(list [][]item) meaning {
 	var name strings.Builder
 	keys := make([]string, len(list))
 	for i, items := range list {
@@ -62,12 +62,8 @@ func globMeaning(list [][]item) meaning {
 		name.WriteString(k)
 		name.WriteByte('|')
 	}
-	var made language
 	lang := func() language {
-		if made == nil {
-			made = newGlobs(list)
-		}
-		return made
+		return p.given.language(name.String(), func() language { return newGlobs(list) })
 	}
 	return meaning{name: name.String(), language: lang, holds: func(t string) bool { return contains(lang(), t) }}
 }
@@ -121,6 +117,9 @@ func addressesAround(list []netip.Prefix) []string {
 	add := func(a netip.Addr) {
 		if a.IsValid() && !a.Is4In6() {
 			out = append(out, a.String())
+			if a.Is4() {
+				out = append(out, "::ffff:"+a.String()) // the same, but for its text
+			}
 		}
 	}
 	for _, p := range list {

@@ -136,10 +136,14 @@ func (w *Witness) write(b *strings.Builder) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(q.Context)) {
 		value := q.Context[key]
+		if len(value) == 0 {
+			fmt.Fprintf(b, "  %s absent\n", key)
+			continue
+		}
 		texts := make([]string, len(value))
 		for i, v := range value {
 			texts[i] = v
-			if v == "" || strings.ContainsAny(v, " ,\"") || len(value) == 0 {
+			if v == "" || strings.ContainsAny(v, " ,\"") {
 				texts[i] = fmt.Sprintf("%q", v)
 			}
 		}

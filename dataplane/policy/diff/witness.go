@@ -107,7 +107,7 @@ func (c *comparison) query(p *problem, values []*value) *policy.Query {
 	}
 	for name, dim := range p.byName {
 		if _, fixed := c.given.fixed(name); !fixed && len(values[dim].texts) > 0 {
-			q.Context[keyName(name)] = slices.Clone(values[dim].texts)
+			q.Context[p.keyName(name)] = slices.Clone(values[dim].texts)
 		}
 	}
 	return q
@@ -118,15 +118,15 @@ func keyName(key string) string {
 	if k, ok := policy.LookupKey(key); ok {
 		return k.String()
 	}
-	switch low := strings.ToLower(key); {
-	case strings.HasPrefix(low, tagPrefix):
-		return "aws:PrincipalTag/" + key[len(tagPrefix):]
-	case low == "aws:principalorgpaths":
-		return "aws:PrincipalOrgPaths"
-	case low == "aws:tagkeys":
-		return "aws:TagKeys"
-	}
 	return key
+}
+
+// keyName is a key as AWS or else the policies write it.
+func (p *problem) keyName(key string) string {
+	if name := p.names[key]; name != "" {
+		return keyName(name)
+	}
+	return keyName(key)
 }
 
 // shortening makes a witness smaller and plainer while it remains one.
@@ -138,7 +138,7 @@ type shortening struct {
 
 // caller makes him anonymous if he need not be anyone.
 func (s *shortening) caller(q *policy.Query) {
-	if q.Principal == "" || s.given.query.Principal != "" {
+	if _, id := q.Context["aws:userid"]; id || q.Principal == "" || s.given.query.Principal != "" {
 		return
 	}
 	if s.mode != loose && slices.ContainsFunc(slices.Collect(maps.Keys(q.Context)), func(k string) bool { return shapeOf(strings.ToLower(k)).authenticated }) {
