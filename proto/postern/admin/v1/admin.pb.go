@@ -10,6 +10,7 @@ package adminv1
 
 import (
 	_ "github.com/posternhq/postern/proto/postern/aws/v1"
+	v1 "github.com/posternhq/postern/proto/postern/edge/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -2042,6 +2043,95 @@ func (x *AddressMapping) GetLoopbackOctet() uint32 {
 	return 0
 }
 
+type ExplainDecisionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in x-postern-decision.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainDecisionRequest) Reset() {
+	*x = ExplainDecisionRequest{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainDecisionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainDecisionRequest) ProtoMessage() {}
+
+func (x *ExplainDecisionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainDecisionRequest.ProtoReflect.Descriptor instead.
+func (*ExplainDecisionRequest) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ExplainDecisionRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type ExplainDecisionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Decision      *v1.Decision           `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainDecisionResponse) Reset() {
+	*x = ExplainDecisionResponse{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainDecisionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainDecisionResponse) ProtoMessage() {}
+
+func (x *ExplainDecisionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainDecisionResponse.ProtoReflect.Descriptor instead.
+func (*ExplainDecisionResponse) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ExplainDecisionResponse) GetDecision() *v1.Decision {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
 type ResetRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2050,7 +2140,7 @@ type ResetRequest struct {
 
 func (x *ResetRequest) Reset() {
 	*x = ResetRequest{}
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2062,7 +2152,7 @@ func (x *ResetRequest) String() string {
 func (*ResetRequest) ProtoMessage() {}
 
 func (x *ResetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2075,7 +2165,7 @@ func (x *ResetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetRequest.ProtoReflect.Descriptor instead.
 func (*ResetRequest) Descriptor() ([]byte, []int) {
-	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{36}
 }
 
 type ResetResponse struct {
@@ -2087,7 +2177,7 @@ type ResetResponse struct {
 
 func (x *ResetResponse) Reset() {
 	*x = ResetResponse{}
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2099,7 +2189,7 @@ func (x *ResetResponse) String() string {
 func (*ResetResponse) ProtoMessage() {}
 
 func (x *ResetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2112,7 +2202,7 @@ func (x *ResetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetResponse.ProtoReflect.Descriptor instead.
 func (*ResetResponse) Descriptor() ([]byte, []int) {
-	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ResetResponse) GetIndex() uint64 {
@@ -2126,7 +2216,7 @@ var File_postern_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1cpostern/admin/v1/admin.proto\x12\x10postern.admin.v1\x1a\x1cpostern/aws/v1/options.proto\"\x0f\n" +
+	"\x1cpostern/admin/v1/admin.proto\x12\x10postern.admin.v1\x1a\x1cpostern/aws/v1/options.proto\x1a\x1epostern/edge/v1/decision.proto\"\x0f\n" +
 	"\rStatusRequest\"|\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
@@ -2272,11 +2362,14 @@ const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\x0eAddressMapping\x12\x10\n" +
 	"\x03vpc\x18\x01 \x01(\tR\x03vpc\x12\x12\n" +
 	"\x04cidr\x18\x02 \x01(\tR\x04cidr\x12%\n" +
-	"\x0eloopback_octet\x18\x03 \x01(\rR\rloopbackOctet\"\x0e\n" +
+	"\x0eloopback_octet\x18\x03 \x01(\rR\rloopbackOctet\"(\n" +
+	"\x16ExplainDecisionRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"P\n" +
+	"\x17ExplainDecisionResponse\x125\n" +
+	"\bdecision\x18\x01 \x01(\v2\x19.postern.edge.v1.DecisionR\bdecision\"\x0e\n" +
 	"\fResetRequest\"%\n" +
 	"\rResetResponse\x12\x14\n" +
-	"\x05index\x18\x01 \x01(\x04R\x05index2\xb2\n" +
-	"\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index2\x9a\v\n" +
 	"\x05Admin\x12K\n" +
 	"\x06Status\x12\x1f.postern.admin.v1.StatusRequest\x1a .postern.admin.v1.StatusResponse\x12G\n" +
 	"\x04Wait\x12\x1d.postern.admin.v1.WaitRequest\x1a\x1e.postern.admin.v1.WaitResponse0\x01\x12T\n" +
@@ -2292,7 +2385,8 @@ const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"AdvanceDns\x12#.postern.admin.v1.AdvanceDnsRequest\x1a$.postern.admin.v1.AdvanceDnsResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12c\n" +
 	"\x0eListDnsChanges\x12'.postern.admin.v1.ListDnsChangesRequest\x1a(.postern.admin.v1.ListDnsChangesResponse\x12e\n" +
-	"\fEnsureClient\x12%.postern.admin.v1.EnsureClientRequest\x1a&.postern.admin.v1.EnsureClientResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12P\n" +
+	"\fEnsureClient\x12%.postern.admin.v1.EnsureClientRequest\x1a&.postern.admin.v1.EnsureClientResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12f\n" +
+	"\x0fExplainDecision\x12(.postern.admin.v1.ExplainDecisionRequest\x1a).postern.admin.v1.ExplainDecisionResponse\x12P\n" +
 	"\x05Reset\x12\x1e.postern.admin.v1.ResetRequest\x1a\x1f.postern.admin.v1.ResetResponse\"\x06\xa2\xbb\x18\x02\x10\x01B=Z;github.com/posternhq/postern/proto/postern/admin/v1;adminv1b\x06proto3"
 
 var (
@@ -2307,44 +2401,47 @@ func file_postern_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_postern_admin_v1_admin_proto_rawDescData
 }
 
-var file_postern_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_postern_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_postern_admin_v1_admin_proto_goTypes = []any{
-	(*StatusRequest)(nil),          // 0: postern.admin.v1.StatusRequest
-	(*Node)(nil),                   // 1: postern.admin.v1.Node
-	(*Place)(nil),                  // 2: postern.admin.v1.Place
-	(*DnsStatus)(nil),              // 3: postern.admin.v1.DnsStatus
-	(*StatusResponse)(nil),         // 4: postern.admin.v1.StatusResponse
-	(*WaitRequest)(nil),            // 5: postern.admin.v1.WaitRequest
-	(*WaitResponse)(nil),           // 6: postern.admin.v1.WaitResponse
-	(*ListPeersRequest)(nil),       // 7: postern.admin.v1.ListPeersRequest
-	(*ListPeersResponse)(nil),      // 8: postern.admin.v1.ListPeersResponse
-	(*AddPeerRequest)(nil),         // 9: postern.admin.v1.AddPeerRequest
-	(*AddPeerResponse)(nil),        // 10: postern.admin.v1.AddPeerResponse
-	(*RemovePeerRequest)(nil),      // 11: postern.admin.v1.RemovePeerRequest
-	(*RemovePeerResponse)(nil),     // 12: postern.admin.v1.RemovePeerResponse
-	(*TransferLeaderRequest)(nil),  // 13: postern.admin.v1.TransferLeaderRequest
-	(*TransferLeaderResponse)(nil), // 14: postern.admin.v1.TransferLeaderResponse
-	(*PlaceRegistration)(nil),      // 15: postern.admin.v1.PlaceRegistration
-	(*RegisterPlacesRequest)(nil),  // 16: postern.admin.v1.RegisterPlacesRequest
-	(*RegisterPlacesResponse)(nil), // 17: postern.admin.v1.RegisterPlacesResponse
-	(*RemovePlaceRequest)(nil),     // 18: postern.admin.v1.RemovePlaceRequest
-	(*RemovePlaceResponse)(nil),    // 19: postern.admin.v1.RemovePlaceResponse
-	(*Settings)(nil),               // 20: postern.admin.v1.Settings
-	(*GetSettingsRequest)(nil),     // 21: postern.admin.v1.GetSettingsRequest
-	(*GetSettingsResponse)(nil),    // 22: postern.admin.v1.GetSettingsResponse
-	(*UpdateSettingsRequest)(nil),  // 23: postern.admin.v1.UpdateSettingsRequest
-	(*UpdateSettingsResponse)(nil), // 24: postern.admin.v1.UpdateSettingsResponse
-	(*AdvanceDnsRequest)(nil),      // 25: postern.admin.v1.AdvanceDnsRequest
-	(*AdvanceDnsResponse)(nil),     // 26: postern.admin.v1.AdvanceDnsResponse
-	(*ListDnsChangesRequest)(nil),  // 27: postern.admin.v1.ListDnsChangesRequest
-	(*DnsChangeStatus)(nil),        // 28: postern.admin.v1.DnsChangeStatus
-	(*AuthorityInstant)(nil),       // 29: postern.admin.v1.AuthorityInstant
-	(*ListDnsChangesResponse)(nil), // 30: postern.admin.v1.ListDnsChangesResponse
-	(*EnsureClientRequest)(nil),    // 31: postern.admin.v1.EnsureClientRequest
-	(*EnsureClientResponse)(nil),   // 32: postern.admin.v1.EnsureClientResponse
-	(*AddressMapping)(nil),         // 33: postern.admin.v1.AddressMapping
-	(*ResetRequest)(nil),           // 34: postern.admin.v1.ResetRequest
-	(*ResetResponse)(nil),          // 35: postern.admin.v1.ResetResponse
+	(*StatusRequest)(nil),           // 0: postern.admin.v1.StatusRequest
+	(*Node)(nil),                    // 1: postern.admin.v1.Node
+	(*Place)(nil),                   // 2: postern.admin.v1.Place
+	(*DnsStatus)(nil),               // 3: postern.admin.v1.DnsStatus
+	(*StatusResponse)(nil),          // 4: postern.admin.v1.StatusResponse
+	(*WaitRequest)(nil),             // 5: postern.admin.v1.WaitRequest
+	(*WaitResponse)(nil),            // 6: postern.admin.v1.WaitResponse
+	(*ListPeersRequest)(nil),        // 7: postern.admin.v1.ListPeersRequest
+	(*ListPeersResponse)(nil),       // 8: postern.admin.v1.ListPeersResponse
+	(*AddPeerRequest)(nil),          // 9: postern.admin.v1.AddPeerRequest
+	(*AddPeerResponse)(nil),         // 10: postern.admin.v1.AddPeerResponse
+	(*RemovePeerRequest)(nil),       // 11: postern.admin.v1.RemovePeerRequest
+	(*RemovePeerResponse)(nil),      // 12: postern.admin.v1.RemovePeerResponse
+	(*TransferLeaderRequest)(nil),   // 13: postern.admin.v1.TransferLeaderRequest
+	(*TransferLeaderResponse)(nil),  // 14: postern.admin.v1.TransferLeaderResponse
+	(*PlaceRegistration)(nil),       // 15: postern.admin.v1.PlaceRegistration
+	(*RegisterPlacesRequest)(nil),   // 16: postern.admin.v1.RegisterPlacesRequest
+	(*RegisterPlacesResponse)(nil),  // 17: postern.admin.v1.RegisterPlacesResponse
+	(*RemovePlaceRequest)(nil),      // 18: postern.admin.v1.RemovePlaceRequest
+	(*RemovePlaceResponse)(nil),     // 19: postern.admin.v1.RemovePlaceResponse
+	(*Settings)(nil),                // 20: postern.admin.v1.Settings
+	(*GetSettingsRequest)(nil),      // 21: postern.admin.v1.GetSettingsRequest
+	(*GetSettingsResponse)(nil),     // 22: postern.admin.v1.GetSettingsResponse
+	(*UpdateSettingsRequest)(nil),   // 23: postern.admin.v1.UpdateSettingsRequest
+	(*UpdateSettingsResponse)(nil),  // 24: postern.admin.v1.UpdateSettingsResponse
+	(*AdvanceDnsRequest)(nil),       // 25: postern.admin.v1.AdvanceDnsRequest
+	(*AdvanceDnsResponse)(nil),      // 26: postern.admin.v1.AdvanceDnsResponse
+	(*ListDnsChangesRequest)(nil),   // 27: postern.admin.v1.ListDnsChangesRequest
+	(*DnsChangeStatus)(nil),         // 28: postern.admin.v1.DnsChangeStatus
+	(*AuthorityInstant)(nil),        // 29: postern.admin.v1.AuthorityInstant
+	(*ListDnsChangesResponse)(nil),  // 30: postern.admin.v1.ListDnsChangesResponse
+	(*EnsureClientRequest)(nil),     // 31: postern.admin.v1.EnsureClientRequest
+	(*EnsureClientResponse)(nil),    // 32: postern.admin.v1.EnsureClientResponse
+	(*AddressMapping)(nil),          // 33: postern.admin.v1.AddressMapping
+	(*ExplainDecisionRequest)(nil),  // 34: postern.admin.v1.ExplainDecisionRequest
+	(*ExplainDecisionResponse)(nil), // 35: postern.admin.v1.ExplainDecisionResponse
+	(*ResetRequest)(nil),            // 36: postern.admin.v1.ResetRequest
+	(*ResetResponse)(nil),           // 37: postern.admin.v1.ResetResponse
+	(*v1.Decision)(nil),             // 38: postern.edge.v1.Decision
 }
 var file_postern_admin_v1_admin_proto_depIdxs = []int32{
 	1,  // 0: postern.admin.v1.StatusResponse.nodes:type_name -> postern.admin.v1.Node
@@ -2359,39 +2456,42 @@ var file_postern_admin_v1_admin_proto_depIdxs = []int32{
 	29, // 9: postern.admin.v1.DnsChangeStatus.instants:type_name -> postern.admin.v1.AuthorityInstant
 	28, // 10: postern.admin.v1.ListDnsChangesResponse.changes:type_name -> postern.admin.v1.DnsChangeStatus
 	33, // 11: postern.admin.v1.EnsureClientResponse.mappings:type_name -> postern.admin.v1.AddressMapping
-	0,  // 12: postern.admin.v1.Admin.Status:input_type -> postern.admin.v1.StatusRequest
-	5,  // 13: postern.admin.v1.Admin.Wait:input_type -> postern.admin.v1.WaitRequest
-	7,  // 14: postern.admin.v1.Admin.ListPeers:input_type -> postern.admin.v1.ListPeersRequest
-	9,  // 15: postern.admin.v1.Admin.AddPeer:input_type -> postern.admin.v1.AddPeerRequest
-	11, // 16: postern.admin.v1.Admin.RemovePeer:input_type -> postern.admin.v1.RemovePeerRequest
-	13, // 17: postern.admin.v1.Admin.TransferLeader:input_type -> postern.admin.v1.TransferLeaderRequest
-	16, // 18: postern.admin.v1.Admin.RegisterPlaces:input_type -> postern.admin.v1.RegisterPlacesRequest
-	18, // 19: postern.admin.v1.Admin.RemovePlace:input_type -> postern.admin.v1.RemovePlaceRequest
-	21, // 20: postern.admin.v1.Admin.GetSettings:input_type -> postern.admin.v1.GetSettingsRequest
-	23, // 21: postern.admin.v1.Admin.UpdateSettings:input_type -> postern.admin.v1.UpdateSettingsRequest
-	25, // 22: postern.admin.v1.Admin.AdvanceDns:input_type -> postern.admin.v1.AdvanceDnsRequest
-	27, // 23: postern.admin.v1.Admin.ListDnsChanges:input_type -> postern.admin.v1.ListDnsChangesRequest
-	31, // 24: postern.admin.v1.Admin.EnsureClient:input_type -> postern.admin.v1.EnsureClientRequest
-	34, // 25: postern.admin.v1.Admin.Reset:input_type -> postern.admin.v1.ResetRequest
-	4,  // 26: postern.admin.v1.Admin.Status:output_type -> postern.admin.v1.StatusResponse
-	6,  // 27: postern.admin.v1.Admin.Wait:output_type -> postern.admin.v1.WaitResponse
-	8,  // 28: postern.admin.v1.Admin.ListPeers:output_type -> postern.admin.v1.ListPeersResponse
-	10, // 29: postern.admin.v1.Admin.AddPeer:output_type -> postern.admin.v1.AddPeerResponse
-	12, // 30: postern.admin.v1.Admin.RemovePeer:output_type -> postern.admin.v1.RemovePeerResponse
-	14, // 31: postern.admin.v1.Admin.TransferLeader:output_type -> postern.admin.v1.TransferLeaderResponse
-	17, // 32: postern.admin.v1.Admin.RegisterPlaces:output_type -> postern.admin.v1.RegisterPlacesResponse
-	19, // 33: postern.admin.v1.Admin.RemovePlace:output_type -> postern.admin.v1.RemovePlaceResponse
-	22, // 34: postern.admin.v1.Admin.GetSettings:output_type -> postern.admin.v1.GetSettingsResponse
-	24, // 35: postern.admin.v1.Admin.UpdateSettings:output_type -> postern.admin.v1.UpdateSettingsResponse
-	26, // 36: postern.admin.v1.Admin.AdvanceDns:output_type -> postern.admin.v1.AdvanceDnsResponse
-	30, // 37: postern.admin.v1.Admin.ListDnsChanges:output_type -> postern.admin.v1.ListDnsChangesResponse
-	32, // 38: postern.admin.v1.Admin.EnsureClient:output_type -> postern.admin.v1.EnsureClientResponse
-	35, // 39: postern.admin.v1.Admin.Reset:output_type -> postern.admin.v1.ResetResponse
-	26, // [26:40] is the sub-list for method output_type
-	12, // [12:26] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	38, // 12: postern.admin.v1.ExplainDecisionResponse.decision:type_name -> postern.edge.v1.Decision
+	0,  // 13: postern.admin.v1.Admin.Status:input_type -> postern.admin.v1.StatusRequest
+	5,  // 14: postern.admin.v1.Admin.Wait:input_type -> postern.admin.v1.WaitRequest
+	7,  // 15: postern.admin.v1.Admin.ListPeers:input_type -> postern.admin.v1.ListPeersRequest
+	9,  // 16: postern.admin.v1.Admin.AddPeer:input_type -> postern.admin.v1.AddPeerRequest
+	11, // 17: postern.admin.v1.Admin.RemovePeer:input_type -> postern.admin.v1.RemovePeerRequest
+	13, // 18: postern.admin.v1.Admin.TransferLeader:input_type -> postern.admin.v1.TransferLeaderRequest
+	16, // 19: postern.admin.v1.Admin.RegisterPlaces:input_type -> postern.admin.v1.RegisterPlacesRequest
+	18, // 20: postern.admin.v1.Admin.RemovePlace:input_type -> postern.admin.v1.RemovePlaceRequest
+	21, // 21: postern.admin.v1.Admin.GetSettings:input_type -> postern.admin.v1.GetSettingsRequest
+	23, // 22: postern.admin.v1.Admin.UpdateSettings:input_type -> postern.admin.v1.UpdateSettingsRequest
+	25, // 23: postern.admin.v1.Admin.AdvanceDns:input_type -> postern.admin.v1.AdvanceDnsRequest
+	27, // 24: postern.admin.v1.Admin.ListDnsChanges:input_type -> postern.admin.v1.ListDnsChangesRequest
+	31, // 25: postern.admin.v1.Admin.EnsureClient:input_type -> postern.admin.v1.EnsureClientRequest
+	34, // 26: postern.admin.v1.Admin.ExplainDecision:input_type -> postern.admin.v1.ExplainDecisionRequest
+	36, // 27: postern.admin.v1.Admin.Reset:input_type -> postern.admin.v1.ResetRequest
+	4,  // 28: postern.admin.v1.Admin.Status:output_type -> postern.admin.v1.StatusResponse
+	6,  // 29: postern.admin.v1.Admin.Wait:output_type -> postern.admin.v1.WaitResponse
+	8,  // 30: postern.admin.v1.Admin.ListPeers:output_type -> postern.admin.v1.ListPeersResponse
+	10, // 31: postern.admin.v1.Admin.AddPeer:output_type -> postern.admin.v1.AddPeerResponse
+	12, // 32: postern.admin.v1.Admin.RemovePeer:output_type -> postern.admin.v1.RemovePeerResponse
+	14, // 33: postern.admin.v1.Admin.TransferLeader:output_type -> postern.admin.v1.TransferLeaderResponse
+	17, // 34: postern.admin.v1.Admin.RegisterPlaces:output_type -> postern.admin.v1.RegisterPlacesResponse
+	19, // 35: postern.admin.v1.Admin.RemovePlace:output_type -> postern.admin.v1.RemovePlaceResponse
+	22, // 36: postern.admin.v1.Admin.GetSettings:output_type -> postern.admin.v1.GetSettingsResponse
+	24, // 37: postern.admin.v1.Admin.UpdateSettings:output_type -> postern.admin.v1.UpdateSettingsResponse
+	26, // 38: postern.admin.v1.Admin.AdvanceDns:output_type -> postern.admin.v1.AdvanceDnsResponse
+	30, // 39: postern.admin.v1.Admin.ListDnsChanges:output_type -> postern.admin.v1.ListDnsChangesResponse
+	32, // 40: postern.admin.v1.Admin.EnsureClient:output_type -> postern.admin.v1.EnsureClientResponse
+	35, // 41: postern.admin.v1.Admin.ExplainDecision:output_type -> postern.admin.v1.ExplainDecisionResponse
+	37, // 42: postern.admin.v1.Admin.Reset:output_type -> postern.admin.v1.ResetResponse
+	28, // [28:43] is the sub-list for method output_type
+	13, // [13:28] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_postern_admin_v1_admin_proto_init() }
@@ -2406,7 +2506,7 @@ func file_postern_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_admin_v1_admin_proto_rawDesc), len(file_postern_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,20 +21,21 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Admin_Status_FullMethodName         = "/postern.admin.v1.Admin/Status"
-	Admin_Wait_FullMethodName           = "/postern.admin.v1.Admin/Wait"
-	Admin_ListPeers_FullMethodName      = "/postern.admin.v1.Admin/ListPeers"
-	Admin_AddPeer_FullMethodName        = "/postern.admin.v1.Admin/AddPeer"
-	Admin_RemovePeer_FullMethodName     = "/postern.admin.v1.Admin/RemovePeer"
-	Admin_TransferLeader_FullMethodName = "/postern.admin.v1.Admin/TransferLeader"
-	Admin_RegisterPlaces_FullMethodName = "/postern.admin.v1.Admin/RegisterPlaces"
-	Admin_RemovePlace_FullMethodName    = "/postern.admin.v1.Admin/RemovePlace"
-	Admin_GetSettings_FullMethodName    = "/postern.admin.v1.Admin/GetSettings"
-	Admin_UpdateSettings_FullMethodName = "/postern.admin.v1.Admin/UpdateSettings"
-	Admin_AdvanceDns_FullMethodName     = "/postern.admin.v1.Admin/AdvanceDns"
-	Admin_ListDnsChanges_FullMethodName = "/postern.admin.v1.Admin/ListDnsChanges"
-	Admin_EnsureClient_FullMethodName   = "/postern.admin.v1.Admin/EnsureClient"
-	Admin_Reset_FullMethodName          = "/postern.admin.v1.Admin/Reset"
+	Admin_Status_FullMethodName          = "/postern.admin.v1.Admin/Status"
+	Admin_Wait_FullMethodName            = "/postern.admin.v1.Admin/Wait"
+	Admin_ListPeers_FullMethodName       = "/postern.admin.v1.Admin/ListPeers"
+	Admin_AddPeer_FullMethodName         = "/postern.admin.v1.Admin/AddPeer"
+	Admin_RemovePeer_FullMethodName      = "/postern.admin.v1.Admin/RemovePeer"
+	Admin_TransferLeader_FullMethodName  = "/postern.admin.v1.Admin/TransferLeader"
+	Admin_RegisterPlaces_FullMethodName  = "/postern.admin.v1.Admin/RegisterPlaces"
+	Admin_RemovePlace_FullMethodName     = "/postern.admin.v1.Admin/RemovePlace"
+	Admin_GetSettings_FullMethodName     = "/postern.admin.v1.Admin/GetSettings"
+	Admin_UpdateSettings_FullMethodName  = "/postern.admin.v1.Admin/UpdateSettings"
+	Admin_AdvanceDns_FullMethodName      = "/postern.admin.v1.Admin/AdvanceDns"
+	Admin_ListDnsChanges_FullMethodName  = "/postern.admin.v1.Admin/ListDnsChanges"
+	Admin_EnsureClient_FullMethodName    = "/postern.admin.v1.Admin/EnsureClient"
+	Admin_ExplainDecision_FullMethodName = "/postern.admin.v1.Admin/ExplainDecision"
+	Admin_Reset_FullMethodName           = "/postern.admin.v1.Admin/Reset"
 )
 
 // AdminClient is the client API for Admin service.
@@ -58,6 +59,8 @@ type AdminClient interface {
 	ListDnsChanges(ctx context.Context, in *ListDnsChangesRequest, opts ...grpc.CallOption) (*ListDnsChangesResponse, error)
 	// EnsureClient makes, or finds, the interface of a client in a VPC.
 	EnsureClient(ctx context.Context, in *EnsureClientRequest, opts ...grpc.CallOption) (*EnsureClientResponse, error)
+	// ExplainDecision finds a refusal at the edge that made it, wherever that is connected.
+	ExplainDecision(ctx context.Context, in *ExplainDecisionRequest, opts ...grpc.CallOption) (*ExplainDecisionResponse, error)
 	// Reset wipes all state but settings and places. Only under --auth=none.
 	Reset(ctx context.Context, in *ResetRequest, opts ...grpc.CallOption) (*ResetResponse, error)
 }
@@ -209,6 +212,16 @@ func (c *adminClient) EnsureClient(ctx context.Context, in *EnsureClientRequest,
 	return out, nil
 }
 
+func (c *adminClient) ExplainDecision(ctx context.Context, in *ExplainDecisionRequest, opts ...grpc.CallOption) (*ExplainDecisionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainDecisionResponse)
+	err := c.cc.Invoke(ctx, Admin_ExplainDecision_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminClient) Reset(ctx context.Context, in *ResetRequest, opts ...grpc.CallOption) (*ResetResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ResetResponse)
@@ -240,6 +253,8 @@ type AdminServer interface {
 	ListDnsChanges(context.Context, *ListDnsChangesRequest) (*ListDnsChangesResponse, error)
 	// EnsureClient makes, or finds, the interface of a client in a VPC.
 	EnsureClient(context.Context, *EnsureClientRequest) (*EnsureClientResponse, error)
+	// ExplainDecision finds a refusal at the edge that made it, wherever that is connected.
+	ExplainDecision(context.Context, *ExplainDecisionRequest) (*ExplainDecisionResponse, error)
 	// Reset wipes all state but settings and places. Only under --auth=none.
 	Reset(context.Context, *ResetRequest) (*ResetResponse, error)
 	mustEmbedUnimplementedAdminServer()
@@ -290,6 +305,9 @@ func (UnimplementedAdminServer) ListDnsChanges(context.Context, *ListDnsChangesR
 }
 func (UnimplementedAdminServer) EnsureClient(context.Context, *EnsureClientRequest) (*EnsureClientResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method EnsureClient not implemented")
+}
+func (UnimplementedAdminServer) ExplainDecision(context.Context, *ExplainDecisionRequest) (*ExplainDecisionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainDecision not implemented")
 }
 func (UnimplementedAdminServer) Reset(context.Context, *ResetRequest) (*ResetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Reset not implemented")
@@ -542,6 +560,24 @@ func _Admin_EnsureClient_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_ExplainDecision_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainDecisionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).ExplainDecision(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_ExplainDecision_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).ExplainDecision(ctx, req.(*ExplainDecisionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Admin_Reset_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ResetRequest)
 	if err := dec(in); err != nil {
@@ -614,6 +650,10 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "EnsureClient",
 			Handler:    _Admin_EnsureClient_Handler,
+		},
+		{
+			MethodName: "ExplainDecision",
+			Handler:    _Admin_ExplainDecision_Handler,
 		},
 		{
 			MethodName: "Reset",

@@ -9,6 +9,7 @@
 package clusterv1
 
 import (
+	v11 "github.com/posternhq/postern/proto/postern/edge/v1"
 	v1 "github.com/posternhq/postern/proto/postern/sync/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -296,6 +297,103 @@ func (x *ReportPlacesResponse) GetIndex() uint64 {
 	return 0
 }
 
+type FindDecisionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindDecisionRequest) Reset() {
+	*x = FindDecisionRequest{}
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindDecisionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindDecisionRequest) ProtoMessage() {}
+
+func (x *FindDecisionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindDecisionRequest.ProtoReflect.Descriptor instead.
+func (*FindDecisionRequest) Descriptor() ([]byte, []int) {
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *FindDecisionRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type FindDecisionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Not set: none of the edges holds it; then these were asked.
+	Decision      *v11.Decision         `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`
+	Searches      []*v11.DecisionSearch `protobuf:"bytes,2,rep,name=searches,proto3" json:"searches,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindDecisionResponse) Reset() {
+	*x = FindDecisionResponse{}
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindDecisionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindDecisionResponse) ProtoMessage() {}
+
+func (x *FindDecisionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindDecisionResponse.ProtoReflect.Descriptor instead.
+func (*FindDecisionResponse) Descriptor() ([]byte, []int) {
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *FindDecisionResponse) GetDecision() *v11.Decision {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
+func (x *FindDecisionResponse) GetSearches() []*v11.DecisionSearch {
+	if x != nil {
+		return x.Searches
+	}
+	return nil
+}
+
 type JoinRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Id      string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -309,7 +407,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[5]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -321,7 +419,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[5]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -334,7 +432,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *JoinRequest) GetId() string {
@@ -373,7 +471,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[6]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -385,7 +483,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[6]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -398,7 +496,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 type IntroduceRequest struct {
@@ -413,7 +511,7 @@ type IntroduceRequest struct {
 
 func (x *IntroduceRequest) Reset() {
 	*x = IntroduceRequest{}
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[7]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -425,7 +523,7 @@ func (x *IntroduceRequest) String() string {
 func (*IntroduceRequest) ProtoMessage() {}
 
 func (x *IntroduceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[7]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -438,7 +536,7 @@ func (x *IntroduceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntroduceRequest.ProtoReflect.Descriptor instead.
 func (*IntroduceRequest) Descriptor() ([]byte, []int) {
-	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *IntroduceRequest) GetId() string {
@@ -474,7 +572,7 @@ type IntroduceResponse struct {
 
 func (x *IntroduceResponse) Reset() {
 	*x = IntroduceResponse{}
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[8]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -486,7 +584,7 @@ func (x *IntroduceResponse) String() string {
 func (*IntroduceResponse) ProtoMessage() {}
 
 func (x *IntroduceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[8]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -499,7 +597,7 @@ func (x *IntroduceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntroduceResponse.ProtoReflect.Descriptor instead.
 func (*IntroduceResponse) Descriptor() ([]byte, []int) {
-	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *IntroduceResponse) GetId() string {
@@ -531,7 +629,7 @@ type ProgressRequest struct {
 
 func (x *ProgressRequest) Reset() {
 	*x = ProgressRequest{}
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[9]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -543,7 +641,7 @@ func (x *ProgressRequest) String() string {
 func (*ProgressRequest) ProtoMessage() {}
 
 func (x *ProgressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[9]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -556,7 +654,7 @@ func (x *ProgressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProgressRequest.ProtoReflect.Descriptor instead.
 func (*ProgressRequest) Descriptor() ([]byte, []int) {
-	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 type ProgressResponse struct {
@@ -568,7 +666,7 @@ type ProgressResponse struct {
 
 func (x *ProgressResponse) Reset() {
 	*x = ProgressResponse{}
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[10]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +678,7 @@ func (x *ProgressResponse) String() string {
 func (*ProgressResponse) ProtoMessage() {}
 
 func (x *ProgressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[10]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +691,7 @@ func (x *ProgressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProgressResponse.ProtoReflect.Descriptor instead.
 func (*ProgressResponse) Descriptor() ([]byte, []int) {
-	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ProgressResponse) GetApplied() uint64 {
@@ -607,7 +705,7 @@ var File_postern_cluster_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_postern_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	" postern/cluster/v1/cluster.proto\x12\x12postern.cluster.v1\x1a\x1apostern/sync/v1/sync.proto\"\x12\n" +
+	" postern/cluster/v1/cluster.proto\x12\x12postern.cluster.v1\x1a\x1epostern/edge/v1/decision.proto\x1a\x1apostern/sync/v1/sync.proto\"\x12\n" +
 	"\x10ReadIndexRequest\")\n" +
 	"\x11ReadIndexResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\"d\n" +
@@ -626,7 +724,12 @@ const file_postern_cluster_v1_cluster_proto_rawDesc = "" +
 	"cleanIndex\x12\x1a\n" +
 	"\binstance\x18\a \x01(\tR\binstance\",\n" +
 	"\x14ReportPlacesResponse\x12\x14\n" +
-	"\x05index\x18\x01 \x01(\x04R\x05index\"i\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\"%\n" +
+	"\x13FindDecisionRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x8a\x01\n" +
+	"\x14FindDecisionResponse\x125\n" +
+	"\bdecision\x18\x01 \x01(\v2\x19.postern.edge.v1.DecisionR\bdecision\x12;\n" +
+	"\bsearches\x18\x02 \x03(\v2\x1f.postern.edge.v1.DecisionSearchR\bsearches\"i\n" +
 	"\vJoinRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
@@ -643,11 +746,12 @@ const file_postern_cluster_v1_cluster_proto_rawDesc = "" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\"\x11\n" +
 	"\x0fProgressRequest\",\n" +
 	"\x10ProgressResponse\x12\x18\n" +
-	"\aapplied\x18\x01 \x01(\x04R\aapplied2\xc3\x03\n" +
+	"\aapplied\x18\x01 \x01(\x04R\aapplied2\xa6\x04\n" +
 	"\x04Peer\x12U\n" +
 	"\bProgress\x12#.postern.cluster.v1.ProgressRequest\x1a$.postern.cluster.v1.ProgressResponse\x12X\n" +
 	"\tReadIndex\x12$.postern.cluster.v1.ReadIndexRequest\x1a%.postern.cluster.v1.ReadIndexResponse\x12e\n" +
-	"\fReportPlaces\x12'.postern.cluster.v1.ReportPlacesRequest\x1a(.postern.cluster.v1.ReportPlacesResponse(\x010\x01\x12I\n" +
+	"\fReportPlaces\x12'.postern.cluster.v1.ReportPlacesRequest\x1a(.postern.cluster.v1.ReportPlacesResponse(\x010\x01\x12a\n" +
+	"\fFindDecision\x12'.postern.cluster.v1.FindDecisionRequest\x1a(.postern.cluster.v1.FindDecisionResponse\x12I\n" +
 	"\x04Join\x12\x1f.postern.cluster.v1.JoinRequest\x1a .postern.cluster.v1.JoinResponse\x12X\n" +
 	"\tIntroduce\x12$.postern.cluster.v1.IntroduceRequest\x1a%.postern.cluster.v1.IntroduceResponseBAZ?github.com/posternhq/postern/proto/postern/cluster/v1;clusterv1b\x06proto3"
 
@@ -663,39 +767,47 @@ func file_postern_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_postern_cluster_v1_cluster_proto_rawDescData
 }
 
-var file_postern_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_postern_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_postern_cluster_v1_cluster_proto_goTypes = []any{
 	(*ReadIndexRequest)(nil),     // 0: postern.cluster.v1.ReadIndexRequest
 	(*ReadIndexResponse)(nil),    // 1: postern.cluster.v1.ReadIndexResponse
 	(*ReportPlacesRequest)(nil),  // 2: postern.cluster.v1.ReportPlacesRequest
 	(*PlaceReport)(nil),          // 3: postern.cluster.v1.PlaceReport
 	(*ReportPlacesResponse)(nil), // 4: postern.cluster.v1.ReportPlacesResponse
-	(*JoinRequest)(nil),          // 5: postern.cluster.v1.JoinRequest
-	(*JoinResponse)(nil),         // 6: postern.cluster.v1.JoinResponse
-	(*IntroduceRequest)(nil),     // 7: postern.cluster.v1.IntroduceRequest
-	(*IntroduceResponse)(nil),    // 8: postern.cluster.v1.IntroduceResponse
-	(*ProgressRequest)(nil),      // 9: postern.cluster.v1.ProgressRequest
-	(*ProgressResponse)(nil),     // 10: postern.cluster.v1.ProgressResponse
-	(*v1.Rejection)(nil),         // 11: postern.sync.v1.Rejection
+	(*FindDecisionRequest)(nil),  // 5: postern.cluster.v1.FindDecisionRequest
+	(*FindDecisionResponse)(nil), // 6: postern.cluster.v1.FindDecisionResponse
+	(*JoinRequest)(nil),          // 7: postern.cluster.v1.JoinRequest
+	(*JoinResponse)(nil),         // 8: postern.cluster.v1.JoinResponse
+	(*IntroduceRequest)(nil),     // 9: postern.cluster.v1.IntroduceRequest
+	(*IntroduceResponse)(nil),    // 10: postern.cluster.v1.IntroduceResponse
+	(*ProgressRequest)(nil),      // 11: postern.cluster.v1.ProgressRequest
+	(*ProgressResponse)(nil),     // 12: postern.cluster.v1.ProgressResponse
+	(*v1.Rejection)(nil),         // 13: postern.sync.v1.Rejection
+	(*v11.Decision)(nil),         // 14: postern.edge.v1.Decision
+	(*v11.DecisionSearch)(nil),   // 15: postern.edge.v1.DecisionSearch
 }
 var file_postern_cluster_v1_cluster_proto_depIdxs = []int32{
 	3,  // 0: postern.cluster.v1.ReportPlacesRequest.reports:type_name -> postern.cluster.v1.PlaceReport
-	11, // 1: postern.cluster.v1.PlaceReport.rejections:type_name -> postern.sync.v1.Rejection
-	9,  // 2: postern.cluster.v1.Peer.Progress:input_type -> postern.cluster.v1.ProgressRequest
-	0,  // 3: postern.cluster.v1.Peer.ReadIndex:input_type -> postern.cluster.v1.ReadIndexRequest
-	2,  // 4: postern.cluster.v1.Peer.ReportPlaces:input_type -> postern.cluster.v1.ReportPlacesRequest
-	5,  // 5: postern.cluster.v1.Peer.Join:input_type -> postern.cluster.v1.JoinRequest
-	7,  // 6: postern.cluster.v1.Peer.Introduce:input_type -> postern.cluster.v1.IntroduceRequest
-	10, // 7: postern.cluster.v1.Peer.Progress:output_type -> postern.cluster.v1.ProgressResponse
-	1,  // 8: postern.cluster.v1.Peer.ReadIndex:output_type -> postern.cluster.v1.ReadIndexResponse
-	4,  // 9: postern.cluster.v1.Peer.ReportPlaces:output_type -> postern.cluster.v1.ReportPlacesResponse
-	6,  // 10: postern.cluster.v1.Peer.Join:output_type -> postern.cluster.v1.JoinResponse
-	8,  // 11: postern.cluster.v1.Peer.Introduce:output_type -> postern.cluster.v1.IntroduceResponse
-	7,  // [7:12] is the sub-list for method output_type
-	2,  // [2:7] is the sub-list for method input_type
-	2,  // [2:2] is the sub-list for extension type_name
-	2,  // [2:2] is the sub-list for extension extendee
-	0,  // [0:2] is the sub-list for field type_name
+	13, // 1: postern.cluster.v1.PlaceReport.rejections:type_name -> postern.sync.v1.Rejection
+	14, // 2: postern.cluster.v1.FindDecisionResponse.decision:type_name -> postern.edge.v1.Decision
+	15, // 3: postern.cluster.v1.FindDecisionResponse.searches:type_name -> postern.edge.v1.DecisionSearch
+	11, // 4: postern.cluster.v1.Peer.Progress:input_type -> postern.cluster.v1.ProgressRequest
+	0,  // 5: postern.cluster.v1.Peer.ReadIndex:input_type -> postern.cluster.v1.ReadIndexRequest
+	2,  // 6: postern.cluster.v1.Peer.ReportPlaces:input_type -> postern.cluster.v1.ReportPlacesRequest
+	5,  // 7: postern.cluster.v1.Peer.FindDecision:input_type -> postern.cluster.v1.FindDecisionRequest
+	7,  // 8: postern.cluster.v1.Peer.Join:input_type -> postern.cluster.v1.JoinRequest
+	9,  // 9: postern.cluster.v1.Peer.Introduce:input_type -> postern.cluster.v1.IntroduceRequest
+	12, // 10: postern.cluster.v1.Peer.Progress:output_type -> postern.cluster.v1.ProgressResponse
+	1,  // 11: postern.cluster.v1.Peer.ReadIndex:output_type -> postern.cluster.v1.ReadIndexResponse
+	4,  // 12: postern.cluster.v1.Peer.ReportPlaces:output_type -> postern.cluster.v1.ReportPlacesResponse
+	6,  // 13: postern.cluster.v1.Peer.FindDecision:output_type -> postern.cluster.v1.FindDecisionResponse
+	8,  // 14: postern.cluster.v1.Peer.Join:output_type -> postern.cluster.v1.JoinResponse
+	10, // 15: postern.cluster.v1.Peer.Introduce:output_type -> postern.cluster.v1.IntroduceResponse
+	10, // [10:16] is the sub-list for method output_type
+	4,  // [4:10] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_postern_cluster_v1_cluster_proto_init() }
@@ -709,7 +821,7 @@ func file_postern_cluster_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_cluster_v1_cluster_proto_rawDesc), len(file_postern_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

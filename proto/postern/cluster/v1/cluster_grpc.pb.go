@@ -24,6 +24,7 @@ const (
 	Peer_Progress_FullMethodName     = "/postern.cluster.v1.Peer/Progress"
 	Peer_ReadIndex_FullMethodName    = "/postern.cluster.v1.Peer/ReadIndex"
 	Peer_ReportPlaces_FullMethodName = "/postern.cluster.v1.Peer/ReportPlaces"
+	Peer_FindDecision_FullMethodName = "/postern.cluster.v1.Peer/FindDecision"
 	Peer_Join_FullMethodName         = "/postern.cluster.v1.Peer/Join"
 	Peer_Introduce_FullMethodName    = "/postern.cluster.v1.Peer/Introduce"
 )
@@ -38,6 +39,8 @@ type PeerClient interface {
 	ReadIndex(ctx context.Context, in *ReadIndexRequest, opts ...grpc.CallOption) (*ReadIndexResponse, error)
 	// ReportPlaces tells the leader what the places connected to this node acknowledged.
 	ReportPlaces(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ReportPlacesRequest, ReportPlacesResponse], error)
+	// FindDecision asks the edges that are connected to this node.
+	FindDecision(ctx context.Context, in *FindDecisionRequest, opts ...grpc.CallOption) (*FindDecisionResponse, error)
 	// Join asks the leader to add a node.
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error)
 	// Introduce tells a node which instance holds an id, and learns its own. It is
@@ -87,6 +90,16 @@ func (c *peerClient) ReportPlaces(ctx context.Context, opts ...grpc.CallOption) 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_ReportPlacesClient = grpc.BidiStreamingClient[ReportPlacesRequest, ReportPlacesResponse]
 
+func (c *peerClient) FindDecision(ctx context.Context, in *FindDecisionRequest, opts ...grpc.CallOption) (*FindDecisionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FindDecisionResponse)
+	err := c.cc.Invoke(ctx, Peer_FindDecision_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *peerClient) Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(JoinResponse)
@@ -117,6 +130,8 @@ type PeerServer interface {
 	ReadIndex(context.Context, *ReadIndexRequest) (*ReadIndexResponse, error)
 	// ReportPlaces tells the leader what the places connected to this node acknowledged.
 	ReportPlaces(grpc.BidiStreamingServer[ReportPlacesRequest, ReportPlacesResponse]) error
+	// FindDecision asks the edges that are connected to this node.
+	FindDecision(context.Context, *FindDecisionRequest) (*FindDecisionResponse, error)
 	// Join asks the leader to add a node.
 	Join(context.Context, *JoinRequest) (*JoinResponse, error)
 	// Introduce tells a node which instance holds an id, and learns its own. It is
@@ -141,6 +156,9 @@ func (UnimplementedPeerServer) ReadIndex(context.Context, *ReadIndexRequest) (*R
 }
 func (UnimplementedPeerServer) ReportPlaces(grpc.BidiStreamingServer[ReportPlacesRequest, ReportPlacesResponse]) error {
 	return status.Error(codes.Unimplemented, "method ReportPlaces not implemented")
+}
+func (UnimplementedPeerServer) FindDecision(context.Context, *FindDecisionRequest) (*FindDecisionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FindDecision not implemented")
 }
 func (UnimplementedPeerServer) Join(context.Context, *JoinRequest) (*JoinResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Join not implemented")
@@ -212,6 +230,24 @@ func _Peer_ReportPlaces_Handler(srv interface{}, stream grpc.ServerStream) error
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_ReportPlacesServer = grpc.BidiStreamingServer[ReportPlacesRequest, ReportPlacesResponse]
 
+func _Peer_FindDecision_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FindDecisionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).FindDecision(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_FindDecision_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).FindDecision(ctx, req.(*FindDecisionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Peer_Join_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(JoinRequest)
 	if err := dec(in); err != nil {
@@ -262,6 +298,10 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReadIndex",
 			Handler:    _Peer_ReadIndex_Handler,
+		},
+		{
+			MethodName: "FindDecision",
+			Handler:    _Peer_FindDecision_Handler,
 		},
 		{
 			MethodName: "Join",

@@ -15,6 +15,7 @@
 package syncv1
 
 import (
+	v1 "github.com/posternhq/postern/proto/postern/edge/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -86,6 +87,7 @@ type SubscribeRequest struct {
 	//	*SubscribeRequest_Hello
 	//	*SubscribeRequest_Ack
 	//	*SubscribeRequest_Nack
+	//	*SubscribeRequest_Answer
 	Message       isSubscribeRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -155,6 +157,15 @@ func (x *SubscribeRequest) GetNack() *Nack {
 	return nil
 }
 
+func (x *SubscribeRequest) GetAnswer() *Answer {
+	if x != nil {
+		if x, ok := x.Message.(*SubscribeRequest_Answer); ok {
+			return x.Answer
+		}
+	}
+	return nil
+}
+
 type isSubscribeRequest_Message interface {
 	isSubscribeRequest_Message()
 }
@@ -171,11 +182,17 @@ type SubscribeRequest_Nack struct {
 	Nack *Nack `protobuf:"bytes,3,opt,name=nack,proto3,oneof"`
 }
 
+type SubscribeRequest_Answer struct {
+	Answer *Answer `protobuf:"bytes,4,opt,name=answer,proto3,oneof"`
+}
+
 func (*SubscribeRequest_Hello) isSubscribeRequest_Message() {}
 
 func (*SubscribeRequest_Ack) isSubscribeRequest_Message() {}
 
 func (*SubscribeRequest_Nack) isSubscribeRequest_Message() {}
+
+func (*SubscribeRequest_Answer) isSubscribeRequest_Message() {}
 
 // Hello opens the stream.
 type Hello struct {
@@ -586,6 +603,98 @@ func (x *Rejection) GetReason() string {
 	return ""
 }
 
+// Answer answers a Query of the same stream, which may have been given up by now.
+type Answer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Types that are valid to be assigned to Message:
+	//
+	//	*Answer_Decision
+	//	*Answer_Search
+	Message       isAnswer_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Answer) Reset() {
+	*x = Answer{}
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Answer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Answer) ProtoMessage() {}
+
+func (x *Answer) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Answer.ProtoReflect.Descriptor instead.
+func (*Answer) Descriptor() ([]byte, []int) {
+	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Answer) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Answer) GetMessage() isAnswer_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *Answer) GetDecision() *v1.Decision {
+	if x != nil {
+		if x, ok := x.Message.(*Answer_Decision); ok {
+			return x.Decision
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetSearch() *v1.DecisionSearch {
+	if x != nil {
+		if x, ok := x.Message.(*Answer_Search); ok {
+			return x.Search
+		}
+	}
+	return nil
+}
+
+type isAnswer_Message interface {
+	isAnswer_Message()
+}
+
+type Answer_Decision struct {
+	Decision *v1.Decision `protobuf:"bytes,2,opt,name=decision,proto3,oneof"`
+}
+
+type Answer_Search struct {
+	// The edge does not hold the decision.
+	Search *v1.DecisionSearch `protobuf:"bytes,3,opt,name=search,proto3,oneof"`
+}
+
+func (*Answer_Decision) isAnswer_Message() {}
+
+func (*Answer_Search) isAnswer_Message() {}
+
 type SubscribeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
@@ -593,6 +702,7 @@ type SubscribeResponse struct {
 	//	*SubscribeResponse_Snapshot
 	//	*SubscribeResponse_Current
 	//	*SubscribeResponse_Refused
+	//	*SubscribeResponse_Query
 	Message       isSubscribeResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -600,7 +710,7 @@ type SubscribeResponse struct {
 
 func (x *SubscribeResponse) Reset() {
 	*x = SubscribeResponse{}
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[7]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -612,7 +722,7 @@ func (x *SubscribeResponse) String() string {
 func (*SubscribeResponse) ProtoMessage() {}
 
 func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[7]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -625,7 +735,7 @@ func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
 func (*SubscribeResponse) Descriptor() ([]byte, []int) {
-	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{7}
+	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SubscribeResponse) GetMessage() isSubscribeResponse_Message {
@@ -662,6 +772,15 @@ func (x *SubscribeResponse) GetRefused() *Refused {
 	return nil
 }
 
+func (x *SubscribeResponse) GetQuery() *Query {
+	if x != nil {
+		if x, ok := x.Message.(*SubscribeResponse_Query); ok {
+			return x.Query
+		}
+	}
+	return nil
+}
+
 type isSubscribeResponse_Message interface {
 	isSubscribeResponse_Message()
 }
@@ -678,11 +797,17 @@ type SubscribeResponse_Refused struct {
 	Refused *Refused `protobuf:"bytes,3,opt,name=refused,proto3,oneof"`
 }
 
+type SubscribeResponse_Query struct {
+	Query *Query `protobuf:"bytes,4,opt,name=query,proto3,oneof"`
+}
+
 func (*SubscribeResponse_Snapshot) isSubscribeResponse_Message() {}
 
 func (*SubscribeResponse_Current) isSubscribeResponse_Message() {}
 
 func (*SubscribeResponse_Refused) isSubscribeResponse_Message() {}
+
+func (*SubscribeResponse_Query) isSubscribeResponse_Message() {}
 
 // Snapshot moves the client from its version to `index`.
 type Snapshot struct {
@@ -706,7 +831,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[8]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +843,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[8]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +856,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{8}
+	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Snapshot) GetIndex() uint64 {
@@ -801,7 +926,7 @@ type Resource struct {
 
 func (x *Resource) Reset() {
 	*x = Resource{}
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[9]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -813,7 +938,7 @@ func (x *Resource) String() string {
 func (*Resource) ProtoMessage() {}
 
 func (x *Resource) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[9]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -826,7 +951,7 @@ func (x *Resource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource.ProtoReflect.Descriptor instead.
 func (*Resource) Descriptor() ([]byte, []int) {
-	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{9}
+	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Resource) GetName() string {
@@ -862,7 +987,7 @@ type Current struct {
 
 func (x *Current) Reset() {
 	*x = Current{}
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[10]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +999,7 @@ func (x *Current) String() string {
 func (*Current) ProtoMessage() {}
 
 func (x *Current) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[10]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +1012,7 @@ func (x *Current) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Current.ProtoReflect.Descriptor instead.
 func (*Current) Descriptor() ([]byte, []int) {
-	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{10}
+	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Current) GetIndex() uint64 {
@@ -915,7 +1040,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[11]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1052,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[11]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1065,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{11}
+	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Refused) GetReason() string {
@@ -956,6 +1081,84 @@ func (x *Refused) GetRemoved() bool {
 	}
 	return false
 }
+
+// Query asks an edge for what only it knows. Others, and clients that don't
+// know the question, leave it unanswered.
+type Query struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the asker's choice, a new one each time; the Answer repeats it.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Types that are valid to be assigned to Question:
+	//
+	//	*Query_Decision
+	Question      isQuery_Question `protobuf_oneof:"question"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Query) Reset() {
+	*x = Query{}
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Query) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Query) ProtoMessage() {}
+
+func (x *Query) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Query.ProtoReflect.Descriptor instead.
+func (*Query) Descriptor() ([]byte, []int) {
+	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Query) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Query) GetQuestion() isQuery_Question {
+	if x != nil {
+		return x.Question
+	}
+	return nil
+}
+
+func (x *Query) GetDecision() string {
+	if x != nil {
+		if x, ok := x.Question.(*Query_Decision); ok {
+			return x.Decision
+		}
+	}
+	return ""
+}
+
+type isQuery_Question interface {
+	isQuery_Question()
+}
+
+type Query_Decision struct {
+	// The id of a decision, as in x-postern-decision.
+	Decision string `protobuf:"bytes,2,opt,name=decision,proto3,oneof"`
+}
+
+func (*Query_Decision) isQuery_Question() {}
 
 // CachedSnapshot is a frame of what a client keeps on disk: verified snapshots,
 // the first of them full.
@@ -973,7 +1176,7 @@ type CachedSnapshot struct {
 
 func (x *CachedSnapshot) Reset() {
 	*x = CachedSnapshot{}
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[12]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -985,7 +1188,7 @@ func (x *CachedSnapshot) String() string {
 func (*CachedSnapshot) ProtoMessage() {}
 
 func (x *CachedSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[12]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -998,7 +1201,7 @@ func (x *CachedSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CachedSnapshot.ProtoReflect.Descriptor instead.
 func (*CachedSnapshot) Descriptor() ([]byte, []int) {
-	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{12}
+	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CachedSnapshot) GetDomain() Domain {
@@ -1039,7 +1242,7 @@ type SignCertificateRequest struct {
 
 func (x *SignCertificateRequest) Reset() {
 	*x = SignCertificateRequest{}
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[13]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1051,7 +1254,7 @@ func (x *SignCertificateRequest) String() string {
 func (*SignCertificateRequest) ProtoMessage() {}
 
 func (x *SignCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[13]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1064,7 +1267,7 @@ func (x *SignCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignCertificateRequest.ProtoReflect.Descriptor instead.
 func (*SignCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{13}
+	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SignCertificateRequest) GetCsr() []byte {
@@ -1084,7 +1287,7 @@ type SignCertificateResponse struct {
 
 func (x *SignCertificateResponse) Reset() {
 	*x = SignCertificateResponse{}
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[14]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1299,7 @@ func (x *SignCertificateResponse) String() string {
 func (*SignCertificateResponse) ProtoMessage() {}
 
 func (x *SignCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[14]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1312,7 @@ func (x *SignCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignCertificateResponse.ProtoReflect.Descriptor instead.
 func (*SignCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{14}
+	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SignCertificateResponse) GetChain() [][]byte {
@@ -1123,11 +1326,12 @@ var File_postern_sync_v1_sync_proto protoreflect.FileDescriptor
 
 const file_postern_sync_v1_sync_proto_rawDesc = "" +
 	"\n" +
-	"\x1apostern/sync/v1/sync.proto\x12\x0fpostern.sync.v1\"\xa4\x01\n" +
+	"\x1apostern/sync/v1/sync.proto\x12\x0fpostern.sync.v1\x1a\x1epostern/edge/v1/decision.proto\"\xd7\x01\n" +
 	"\x10SubscribeRequest\x12.\n" +
 	"\x05hello\x18\x01 \x01(\v2\x16.postern.sync.v1.HelloH\x00R\x05hello\x12(\n" +
 	"\x03ack\x18\x02 \x01(\v2\x14.postern.sync.v1.AckH\x00R\x03ack\x12+\n" +
-	"\x04nack\x18\x03 \x01(\v2\x15.postern.sync.v1.NackH\x00R\x04nackB\t\n" +
+	"\x04nack\x18\x03 \x01(\v2\x15.postern.sync.v1.NackH\x00R\x04nack\x121\n" +
+	"\x06answer\x18\x04 \x01(\v2\x17.postern.sync.v1.AnswerH\x00R\x06answerB\t\n" +
 	"\amessage\"\xc0\x02\n" +
 	"\x05Hello\x12/\n" +
 	"\x06domain\x18\x01 \x01(\x0e2\x17.postern.sync.v1.DomainR\x06domain\x12\x18\n" +
@@ -1162,11 +1366,17 @@ const file_postern_sync_v1_sync_proto_rawDesc = "" +
 	"\asent_at\x18\x04 \x01(\x04R\x06sentAt\"?\n" +
 	"\tRejection\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xc3\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x97\x01\n" +
+	"\x06Answer\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x127\n" +
+	"\bdecision\x18\x02 \x01(\v2\x19.postern.edge.v1.DecisionH\x00R\bdecision\x129\n" +
+	"\x06search\x18\x03 \x01(\v2\x1f.postern.edge.v1.DecisionSearchH\x00R\x06searchB\t\n" +
+	"\amessage\"\xf3\x01\n" +
 	"\x11SubscribeResponse\x127\n" +
 	"\bsnapshot\x18\x01 \x01(\v2\x19.postern.sync.v1.SnapshotH\x00R\bsnapshot\x124\n" +
 	"\acurrent\x18\x02 \x01(\v2\x18.postern.sync.v1.CurrentH\x00R\acurrent\x124\n" +
-	"\arefused\x18\x03 \x01(\v2\x18.postern.sync.v1.RefusedH\x00R\arefusedB\t\n" +
+	"\arefused\x18\x03 \x01(\v2\x18.postern.sync.v1.RefusedH\x00R\arefused\x12.\n" +
+	"\x05query\x18\x04 \x01(\v2\x16.postern.sync.v1.QueryH\x00R\x05queryB\t\n" +
 	"\amessage\"\xec\x01\n" +
 	"\bSnapshot\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
@@ -1186,7 +1396,12 @@ const file_postern_sync_v1_sync_proto_rawDesc = "" +
 	"\x04echo\x18\x02 \x01(\x04R\x04echo\";\n" +
 	"\aRefused\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
-	"\aremoved\x18\x02 \x01(\bR\aremoved\"\xb4\x01\n" +
+	"\aremoved\x18\x02 \x01(\bR\aremoved\"A\n" +
+	"\x05Query\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1c\n" +
+	"\bdecision\x18\x02 \x01(\tH\x00R\bdecisionB\n" +
+	"\n" +
+	"\bquestion\"\xb4\x01\n" +
 	"\x0eCachedSnapshot\x12/\n" +
 	"\x06domain\x18\x01 \x01(\x0e2\x17.postern.sync.v1.DomainR\x06domain\x125\n" +
 	"\bsnapshot\x18\x02 \x01(\v2\x19.postern.sync.v1.SnapshotR\bsnapshot\x12\x1e\n" +
@@ -1220,7 +1435,7 @@ func file_postern_sync_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_postern_sync_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_postern_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_postern_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_postern_sync_v1_sync_proto_goTypes = []any{
 	(Domain)(0),                     // 0: postern.sync.v1.Domain
 	(*SubscribeRequest)(nil),        // 1: postern.sync.v1.SubscribeRequest
@@ -1230,40 +1445,48 @@ var file_postern_sync_v1_sync_proto_goTypes = []any{
 	(*PlaceVersion)(nil),            // 5: postern.sync.v1.PlaceVersion
 	(*Nack)(nil),                    // 6: postern.sync.v1.Nack
 	(*Rejection)(nil),               // 7: postern.sync.v1.Rejection
-	(*SubscribeResponse)(nil),       // 8: postern.sync.v1.SubscribeResponse
-	(*Snapshot)(nil),                // 9: postern.sync.v1.Snapshot
-	(*Resource)(nil),                // 10: postern.sync.v1.Resource
-	(*Current)(nil),                 // 11: postern.sync.v1.Current
-	(*Refused)(nil),                 // 12: postern.sync.v1.Refused
-	(*CachedSnapshot)(nil),          // 13: postern.sync.v1.CachedSnapshot
-	(*SignCertificateRequest)(nil),  // 14: postern.sync.v1.SignCertificateRequest
-	(*SignCertificateResponse)(nil), // 15: postern.sync.v1.SignCertificateResponse
-	nil,                             // 16: postern.sync.v1.Hello.HashesEntry
+	(*Answer)(nil),                  // 8: postern.sync.v1.Answer
+	(*SubscribeResponse)(nil),       // 9: postern.sync.v1.SubscribeResponse
+	(*Snapshot)(nil),                // 10: postern.sync.v1.Snapshot
+	(*Resource)(nil),                // 11: postern.sync.v1.Resource
+	(*Current)(nil),                 // 12: postern.sync.v1.Current
+	(*Refused)(nil),                 // 13: postern.sync.v1.Refused
+	(*Query)(nil),                   // 14: postern.sync.v1.Query
+	(*CachedSnapshot)(nil),          // 15: postern.sync.v1.CachedSnapshot
+	(*SignCertificateRequest)(nil),  // 16: postern.sync.v1.SignCertificateRequest
+	(*SignCertificateResponse)(nil), // 17: postern.sync.v1.SignCertificateResponse
+	nil,                             // 18: postern.sync.v1.Hello.HashesEntry
+	(*v1.Decision)(nil),             // 19: postern.edge.v1.Decision
+	(*v1.DecisionSearch)(nil),       // 20: postern.edge.v1.DecisionSearch
 }
 var file_postern_sync_v1_sync_proto_depIdxs = []int32{
 	2,  // 0: postern.sync.v1.SubscribeRequest.hello:type_name -> postern.sync.v1.Hello
 	4,  // 1: postern.sync.v1.SubscribeRequest.ack:type_name -> postern.sync.v1.Ack
 	6,  // 2: postern.sync.v1.SubscribeRequest.nack:type_name -> postern.sync.v1.Nack
-	0,  // 3: postern.sync.v1.Hello.domain:type_name -> postern.sync.v1.Domain
-	3,  // 4: postern.sync.v1.Hello.places:type_name -> postern.sync.v1.PlaceInfo
-	16, // 5: postern.sync.v1.Hello.hashes:type_name -> postern.sync.v1.Hello.HashesEntry
-	5,  // 6: postern.sync.v1.Ack.versions:type_name -> postern.sync.v1.PlaceVersion
-	7,  // 7: postern.sync.v1.Nack.rejections:type_name -> postern.sync.v1.Rejection
-	9,  // 8: postern.sync.v1.SubscribeResponse.snapshot:type_name -> postern.sync.v1.Snapshot
-	11, // 9: postern.sync.v1.SubscribeResponse.current:type_name -> postern.sync.v1.Current
-	12, // 10: postern.sync.v1.SubscribeResponse.refused:type_name -> postern.sync.v1.Refused
-	10, // 11: postern.sync.v1.Snapshot.resources:type_name -> postern.sync.v1.Resource
-	0,  // 12: postern.sync.v1.CachedSnapshot.domain:type_name -> postern.sync.v1.Domain
-	9,  // 13: postern.sync.v1.CachedSnapshot.snapshot:type_name -> postern.sync.v1.Snapshot
-	1,  // 14: postern.sync.v1.EdgeSync.Subscribe:input_type -> postern.sync.v1.SubscribeRequest
-	14, // 15: postern.sync.v1.EdgeSync.SignCertificate:input_type -> postern.sync.v1.SignCertificateRequest
-	8,  // 16: postern.sync.v1.EdgeSync.Subscribe:output_type -> postern.sync.v1.SubscribeResponse
-	15, // 17: postern.sync.v1.EdgeSync.SignCertificate:output_type -> postern.sync.v1.SignCertificateResponse
-	16, // [16:18] is the sub-list for method output_type
-	14, // [14:16] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	8,  // 3: postern.sync.v1.SubscribeRequest.answer:type_name -> postern.sync.v1.Answer
+	0,  // 4: postern.sync.v1.Hello.domain:type_name -> postern.sync.v1.Domain
+	3,  // 5: postern.sync.v1.Hello.places:type_name -> postern.sync.v1.PlaceInfo
+	18, // 6: postern.sync.v1.Hello.hashes:type_name -> postern.sync.v1.Hello.HashesEntry
+	5,  // 7: postern.sync.v1.Ack.versions:type_name -> postern.sync.v1.PlaceVersion
+	7,  // 8: postern.sync.v1.Nack.rejections:type_name -> postern.sync.v1.Rejection
+	19, // 9: postern.sync.v1.Answer.decision:type_name -> postern.edge.v1.Decision
+	20, // 10: postern.sync.v1.Answer.search:type_name -> postern.edge.v1.DecisionSearch
+	10, // 11: postern.sync.v1.SubscribeResponse.snapshot:type_name -> postern.sync.v1.Snapshot
+	12, // 12: postern.sync.v1.SubscribeResponse.current:type_name -> postern.sync.v1.Current
+	13, // 13: postern.sync.v1.SubscribeResponse.refused:type_name -> postern.sync.v1.Refused
+	14, // 14: postern.sync.v1.SubscribeResponse.query:type_name -> postern.sync.v1.Query
+	11, // 15: postern.sync.v1.Snapshot.resources:type_name -> postern.sync.v1.Resource
+	0,  // 16: postern.sync.v1.CachedSnapshot.domain:type_name -> postern.sync.v1.Domain
+	10, // 17: postern.sync.v1.CachedSnapshot.snapshot:type_name -> postern.sync.v1.Snapshot
+	1,  // 18: postern.sync.v1.EdgeSync.Subscribe:input_type -> postern.sync.v1.SubscribeRequest
+	16, // 19: postern.sync.v1.EdgeSync.SignCertificate:input_type -> postern.sync.v1.SignCertificateRequest
+	9,  // 20: postern.sync.v1.EdgeSync.Subscribe:output_type -> postern.sync.v1.SubscribeResponse
+	17, // 21: postern.sync.v1.EdgeSync.SignCertificate:output_type -> postern.sync.v1.SignCertificateResponse
+	20, // [20:22] is the sub-list for method output_type
+	18, // [18:20] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_postern_sync_v1_sync_proto_init() }
@@ -1275,11 +1498,20 @@ func file_postern_sync_v1_sync_proto_init() {
 		(*SubscribeRequest_Hello)(nil),
 		(*SubscribeRequest_Ack)(nil),
 		(*SubscribeRequest_Nack)(nil),
+		(*SubscribeRequest_Answer)(nil),
 	}
 	file_postern_sync_v1_sync_proto_msgTypes[7].OneofWrappers = []any{
+		(*Answer_Decision)(nil),
+		(*Answer_Search)(nil),
+	}
+	file_postern_sync_v1_sync_proto_msgTypes[8].OneofWrappers = []any{
 		(*SubscribeResponse_Snapshot)(nil),
 		(*SubscribeResponse_Current)(nil),
 		(*SubscribeResponse_Refused)(nil),
+		(*SubscribeResponse_Query)(nil),
+	}
+	file_postern_sync_v1_sync_proto_msgTypes[13].OneofWrappers = []any{
+		(*Query_Decision)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1287,7 +1519,7 @@ func file_postern_sync_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_sync_v1_sync_proto_rawDesc), len(file_postern_sync_v1_sync_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
