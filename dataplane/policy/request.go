@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -72,6 +73,21 @@ func addrSlot(k Key) int {
 // Reset makes everything absent, so that the Request can serve another call.
 // Extra is dropped, not emptied: it may be shared.
 func (r *Request) Reset() { *r = Request{} }
+
+// Clone returns a Request with the same values, whose texts are its own: for
+// who keeps a request beyond the buffers that it was read from. Principal and
+// Extra are shared, since nobody changes what they hold.
+func (r *Request) Clone() *Request {
+	c := *r
+	for _, s := range []*string{&c.Action, &c.Partition, &c.Service, &c.Region, &c.Account} {
+		*s = strings.Clone(*s)
+	}
+	c.Resource = bytes.Clone(r.Resource)
+	for k, v := range c.values {
+		c.values[k] = strings.Clone(v)
+	}
+	return &c
+}
 
 // Set gives a key its one value. An empty value is a value, except that an
 // empty Referer or User-Agent header counts as absent.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/posternhq/postern/dataplane/policy"
 )
@@ -195,5 +196,37 @@ func TestSetContextReplaces(t *testing.T) {
 		if d := prog.Eval(r); d.Effect != policy.Silent {
 			t.Errorf("the key is %q now, yet %v", values, d.Effect)
 		}
+	}
+}
+
+// A clone keeps its values when the buffers behind the original are used again.
+func TestRequestClone(t *testing.T) {
+	doc, err := policy.Parse([]byte(`{"Statement":{"Effect":"Allow","Principal":"*","Action":"execute-api:Invoke",
+		"Resource":"arn:aws:execute-api:us-west-2:123456789012:abcde12345/prod/GET/*",
+		"Condition":{"StringEquals":{"aws:UserAgent":"curl/8","aws:EpochTime":"1577836800"},"IpAddress":{"aws:SourceIp":"192.0.2.1"}}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := policy.Compile(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	buffer := []byte("curl/8")
+	r := &policy.Request{Action: policy.DefaultAction, Time: time.Unix(1577836800, 0)}
+	r.SetResource("arn:aws:execute-api:us-west-2:123456789012:abcde12345/prod/GET/pets")
+	r.Set(policy.KeyUserAgent, unsafe.String(&buffer[0], len(buffer)))
+	r.SetAddr(policy.KeySourceIP, netip.MustParseAddr("192.0.2.1"))
+	if d := p.Eval(r); d.Effect != policy.Allow {
+		t.Fatalf("the request gets %v", d)
+	}
+	c := r.Clone()
+	copy(buffer, "______")
+	copy(r.Resource, "_________")
+	r.Unset(policy.KeySourceIP)
+	if d := p.Eval(r); d.Effect != policy.Silent {
+		t.Errorf("the changed request gets %v", d)
+	}
+	if d := p.Eval(c); d.Effect != policy.Allow {
+		t.Errorf("the clone gets %v", d)
 	}
 }
