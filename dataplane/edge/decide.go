@@ -36,11 +36,15 @@ type request struct {
 	rest     string // raw, below the stage, with its first slash
 	time     time.Time
 
-	policy    policy.Request
-	resource  []byte // api/stage/VERB/path, backed by scratch if it fits
-	scratch   [512]byte
-	vpcARN    [128]byte
-	statement int // index of the statement that decided, -1 for none
+	policy   policy.Request
+	resource []byte // api/stage/VERB/path, backed by scratch if it fits
+	scratch  [512]byte
+	vpcARN   [128]byte
+
+	// evaluated: policies were asked; this is what each said, and all together.
+	evaluated bool
+	policies  policy.Combination
+	outcome   policy.Outcome
 
 	// Of requests that are let pass, or answered.
 	head    *http.Request
@@ -58,7 +62,7 @@ type request struct {
 // goes by the one table in q. It fills in q as it goes; what it did not reach
 // stays zero.
 func (e *Edge) decide(q *request, r *http.Request) verdict {
-	q.statement = -1
+	q.outcome.Statement = -1
 	switch {
 	case q.in == nil || q.in.Table == nil || q.arrival == nil:
 		return unready
@@ -191,7 +195,9 @@ func (q *request) authorize(r *http.Request) verdict {
 		}
 		return iamUnavailable
 	}
-	c := policy.Combination{Private: q.arrival.Private(), Resource: q.stage.Policy.Verdict(&q.policy)}
+	c := &q.policies
+	c.Private, c.Resource = q.arrival.Private(), q.stage.Policy.Verdict(&q.policy)
+	q.evaluated = true
 	if _, open := c.Gate(); open && q.endpoint != nil && q.endpoint.Policy != nil {
 		// With a policy of its own the endpoint reads the Authorization header of
 		// methods without authorization (§6.5); only signatures may be in it.
@@ -210,7 +216,7 @@ func (q *request) authorize(r *http.Request) verdict {
 		}
 		o = c.Outcome()
 	}
-	q.statement = o.Statement
+	q.outcome = o
 	switch {
 	case o.Allowed():
 		return allowed

@@ -52,6 +52,9 @@ type Config struct {
 	Freshness    func() time.Duration
 	// Headers: answers carry x-postern-version, denials x-postern-decision.
 	Headers bool
+	// Denials is how many refusals are kept for FindDecision; 0 means
+	// DefaultDenials, less than 0 none.
+	Denials int
 }
 
 // DefaultMaxConnections is for one edge, endpoints and public side together.
@@ -70,6 +73,7 @@ type Edge struct {
 	listeners *listeners
 	server    *http.Server
 	tls       *tlsConfigs
+	denials   *denials
 	draining  atomic.Bool
 	installs  chan struct{} // wakes cover
 }
@@ -102,11 +106,15 @@ func New(cfg Config) (*Edge, error) {
 	if cfg.MaxConnections == 0 {
 		cfg.MaxConnections = DefaultMaxConnections
 	}
+	if cfg.Denials == 0 {
+		cfg.Denials = DefaultDenials
+	}
 	m, err := newMetrics(cfg.Registerer)
 	if err != nil {
 		return nil, err
 	}
 	e := &Edge{cfg: cfg, log: cfg.Logger.With("component", "edge", "node", cfg.ID), metrics: m, installs: make(chan struct{}, 1)}
+	e.denials = newDenials(max(0, cfg.Denials))
 	e.tls = newTLSConfigs(cfg.Certificates)
 	e.listeners = newListeners(e)
 	e.server = &http.Server{

@@ -216,6 +216,8 @@ func (e *Edge) refuse(w *recorder, q *request, r *http.Request, v verdict) {
 		if e.cfg.Headers {
 			header["x-postern-decision"] = []string{decision}
 		}
+		// Before the answer leaves: whoever reads it may ask at once.
+		e.denials.add(newDenial(decision, q, r, v))
 	}
 	body := a.body
 	if body == "" {
@@ -286,7 +288,9 @@ func (e *Edge) logRefusal(ctx context.Context, q *request, r *http.Request, v ve
 		slog.String("why", reasons[v]),
 		slog.String("request_id", q.requestID),
 		slog.String("decision", decision),
-		slog.Int("statement", q.statement),
+		slog.String("policy", kinds[q.outcome.Source]),
+		slog.Int("statement", q.outcome.Statement),
+		slog.String("sid", q.sid()),
 		slog.String("host", r.Host),
 		slog.String("method", r.Method),
 	}
@@ -299,8 +303,8 @@ func (e *Edge) logRefusal(ctx context.Context, q *request, r *http.Request, v ve
 	if q.api != nil {
 		attrs = append(attrs, slog.String("api_id", q.api.ID), slog.String("path", q.path))
 	}
-	if q.reason != "" {
-		attrs = append(attrs, slog.String("reason", q.reason))
+	if detail := q.detail(); detail != "" {
+		attrs = append(attrs, slog.String("reason", detail))
 	}
 	e.log.LogAttrs(ctx, level, message, attrs...)
 }

@@ -239,8 +239,9 @@ type PolicyEvidence struct {
 	// The index of the deciding statement from 0, -1 for none, and its Sid.
 	Statement int32  `protobuf:"varint,4,opt,name=statement,proto3" json:"statement,omitempty"`
 	Sid       string `protobuf:"bytes,5,opt,name=sid,proto3" json:"sid,omitempty"`
-	// The whole account as JSON, or why there is none.
+	// The whole account as JSON and as text, or why there is none.
 	Explanation   []byte `protobuf:"bytes,6,opt,name=explanation,proto3" json:"explanation,omitempty"`
+	Text          string `protobuf:"bytes,8,opt,name=text,proto3" json:"text,omitempty"`
 	Unexplained   string `protobuf:"bytes,7,opt,name=unexplained,proto3" json:"unexplained,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -316,6 +317,13 @@ func (x *PolicyEvidence) GetExplanation() []byte {
 		return x.Explanation
 	}
 	return nil
+}
+
+func (x *PolicyEvidence) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
 }
 
 func (x *PolicyEvidence) GetUnexplained() string {
@@ -433,14 +441,15 @@ const file_postern_edge_v1_decision_proto_rawDesc = "" +
 	"\x06source\x18\x11 \x01(\tR\x06source\x12\x1c\n" +
 	"\tprincipal\x18\x12 \x01(\tR\tprincipal\x12\x1c\n" +
 	"\tshortened\x18\x13 \x03(\tR\tshortened\x12;\n" +
-	"\bpolicies\x18\x14 \x03(\v2\x1f.postern.edge.v1.PolicyEvidenceR\bpolicies\"\xca\x01\n" +
+	"\bpolicies\x18\x14 \x03(\v2\x1f.postern.edge.v1.PolicyEvidenceR\bpolicies\"\xde\x01\n" +
 	"\x0ePolicyEvidence\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\adecided\x18\x02 \x01(\bR\adecided\x12\x16\n" +
 	"\x06effect\x18\x03 \x01(\tR\x06effect\x12\x1c\n" +
 	"\tstatement\x18\x04 \x01(\x05R\tstatement\x12\x10\n" +
 	"\x03sid\x18\x05 \x01(\tR\x03sid\x12 \n" +
-	"\vexplanation\x18\x06 \x01(\fR\vexplanation\x12 \n" +
+	"\vexplanation\x18\x06 \x01(\fR\vexplanation\x12\x12\n" +
+	"\x04text\x18\b \x01(\tR\x04text\x12 \n" +
 	"\vunexplained\x18\a \x01(\tR\vunexplained\"\xa0\x01\n" +
 	"\x0eDecisionSearch\x12\x12\n" +
 	"\x04edge\x18\x01 \x01(\tR\x04edge\x12\x1a\n" +
