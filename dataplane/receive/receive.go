@@ -21,6 +21,7 @@ import (
 
 	"github.com/posternhq/postern/dataplane/compile"
 	"github.com/posternhq/postern/internal/syncclient"
+	edgev1 "github.com/posternhq/postern/proto/postern/edge/v1"
 	syncv1 "github.com/posternhq/postern/proto/postern/sync/v1"
 )
 
@@ -29,6 +30,12 @@ type Installer interface {
 	// Install swaps the table that requests are decided by; it returns when no
 	// new request sees the old one. A nil table denies everything.
 	Install(*compile.Table)
+}
+
+// Decisions explains what was refused by whoever serves.
+type Decisions interface {
+	// FindDecision returns a refusal by its id, or what is held instead.
+	FindDecision(id string) (*edgev1.Decision, *edgev1.DecisionSearch)
 }
 
 // Config of a Receiver.
@@ -48,6 +55,7 @@ type Config struct {
 
 	Compile   compile.Config
 	Installer Installer
+	Decisions Decisions // nil: nothing is explained
 	Logger    *slog.Logger
 	Clock     func() time.Duration // nil: the system's
 	Rand      io.Reader            // nil: crypto/rand
@@ -73,7 +81,7 @@ func New(cfg Config) (*Receiver, error) {
 		Places: []syncclient.Place{{
 			ID: cfg.ID, Kind: "edge", AZ: cfg.AZ, Address: cfg.Address, MaxStaleness: cfg.MaxStaleness,
 		}},
-		Servers: cfg.Servers, Dial: cfg.Dial, Verify: cfg.Verify, Install: r.install,
+		Servers: cfg.Servers, Dial: cfg.Dial, Verify: cfg.Verify, Install: r.install, Answer: r.answer,
 		Logger: cfg.Logger, Clock: cfg.Clock, Rand: cfg.Rand,
 	})
 	if err != nil {
@@ -108,6 +116,22 @@ func (r *Receiver) install(u syncclient.Update) []syncclient.Rejection {
 	}
 	return out
 }
+
+// answer answers the control plane.
+func (r *Receiver) answer(q *syncv1.Query) *syncv1.Answer {
+	id := q.GetDecision()
+	if r.cfg.Decisions == nil || id == "" || len(id) > maxDecisionID {
+		return nil
+	}
+	d, search := r.cfg.Decisions.FindDecision(id)
+	if d != nil {
+		return &syncv1.Answer{Message: &syncv1.Answer_Decision{Decision: d}}
+	}
+	return &syncv1.Answer{Message: &syncv1.Answer_Search{Search: search}}
+}
+
+// maxDecisionID bounds the id of a decision.
+const maxDecisionID = 64
 
 // Index is the version that is served, 0 for none.
 func (r *Receiver) Index() uint64 { return r.client.Index() }

@@ -47,6 +47,9 @@ type Config struct {
 	Install func(Update) []Rejection
 	// ManualAck: installing acknowledges nothing, the owner calls Ack.
 	ManualAck bool
+	// Answer answers a question of the control plane; it may take its time. Nil,
+	// and an answer that is nil: the question stays unanswered.
+	Answer func(*syncv1.Query) *syncv1.Answer
 
 	Logger *slog.Logger // nil: discards
 	// Clock is a monotonic clock that counts sleep; nil: the system's.

@@ -33,6 +33,9 @@ type stream struct {
 	opened time.Duration // reading of the clock in the Hello
 	wake   chan struct{} // capacity 1
 
+	queries chan *syncv1.Query  // that wait for their answers
+	answers chan *syncv1.Answer // the one that is to be sent
+
 	mu      sync.Mutex
 	due     bool // acknowledge what is installed or shown
 	refusal *refusal
@@ -70,19 +73,22 @@ func (c *Client) follow(ctx context.Context, server string) (spoke bool, err err
 		}
 		return false, fmt.Errorf("subscribe at %s: %w", server, err)
 	}
-	s := &stream{c: c, rpc: rpc, cancel: cancel, wake: make(chan struct{}, 1), told: map[string]uint64{}}
+	s := &stream{
+		c: c, rpc: rpc, cancel: cancel, wake: make(chan struct{}, 1), told: map[string]uint64{},
+		queries: make(chan *syncv1.Query, maxQueries), answers: make(chan *syncv1.Answer),
+	}
 	c.mu.Lock()
 	c.stream = s
 	hello := c.hello()
 	c.mu.Unlock()
 	s.opened = time.Duration(hello.GetSentAt())
-	var sending sync.WaitGroup
+	var beside sync.WaitGroup
 	defer func() {
 		c.mu.Lock()
 		c.stream = nil
 		c.mu.Unlock()
 		cancel(nil)
-		sending.Wait()
+		beside.Wait()
 	}()
 	if err := rpc.Send(&syncv1.SubscribeRequest{Message: &syncv1.SubscribeRequest_Hello{Hello: hello}}); err != nil {
 		return false, s.cause(ctx, err)
@@ -90,7 +96,8 @@ func (c *Client) follow(ctx context.Context, server string) (spoke bool, err err
 	// What was installed before this stream is news to this server.
 	s.due = c.set.index > 0 || c.cfg.ManualAck
 	s.poke()
-	sending.Go(func() { s.send(ctx) })
+	beside.Go(func() { s.send(ctx) })
+	beside.Go(func() { s.answer(ctx) })
 	return s.receive(ctx, silence)
 }
 
@@ -145,6 +152,8 @@ func (s *stream) receive(ctx context.Context, silence *time.Timer) (spoke bool, 
 		case *syncv1.SubscribeResponse_Current:
 			s.current(m.Current)
 			spoke = true
+		case *syncv1.SubscribeResponse_Query:
+			s.ask(m.Query)
 		case *syncv1.SubscribeResponse_Refused:
 			if m.Refused.GetRemoved() {
 				return spoke, fmt.Errorf("%w: %s", ErrRemoved, m.Refused.GetReason())
@@ -227,6 +236,12 @@ func (s *stream) send(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case a := <-s.answers:
+			if err := s.rpc.Send(&syncv1.SubscribeRequest{Message: &syncv1.SubscribeRequest_Answer{Answer: a}}); err != nil {
+				s.cancel(fmt.Errorf("send: %w", err))
+				return
+			}
+			continue
 		case <-beat.C:
 			heartbeat = true
 		case <-s.wake:

@@ -11,7 +11,9 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
 
+	edgev1 "github.com/posternhq/postern/proto/postern/edge/v1"
 	syncv1 "github.com/posternhq/postern/proto/postern/sync/v1"
 )
 
@@ -214,5 +216,58 @@ func TestRefusals(t *testing.T) {
 	mu.Unlock()
 	if err := <-ended; !errors.Is(err, ErrRemoved) {
 		t.Fatal(err)
+	}
+}
+
+// Questions are answered one after the other beside the snapshots, which do not
+// wait for a slow answer.
+func TestAnswers(t *testing.T) {
+	o := newOrigin()
+	o.change(map[string]string{"a": "1"})
+	full := o.full()
+	change := o.change(map[string]string{"a": "2"})
+	answers := make(chan *syncv1.Answer, 10)
+	server := serve(t, func(_ *syncv1.Hello, s syncv1.EdgeSync_SubscribeServer) error {
+		_ = s.Send(snapshotOf(full))
+		for i, decision := range []string{"slow", "unknown", "fast"} {
+			q := &syncv1.Query{Id: uint64(i), Question: &syncv1.Query_Decision{Decision: decision}}
+			_ = s.Send(&syncv1.SubscribeResponse{Message: &syncv1.SubscribeResponse_Query{Query: q}})
+		}
+		_ = s.Send(snapshotOf(change))
+		for {
+			req, err := s.Recv()
+			if err != nil {
+				return err
+			}
+			if a := req.GetAnswer(); a != nil {
+				answers <- a
+			}
+		}
+	})
+	slow := make(chan struct{})
+	_, updates, _ := follow(t, func(c *Config) {
+		c.Answer = func(q *syncv1.Query) *syncv1.Answer {
+			switch q.GetDecision() {
+			case "slow":
+				<-slow
+			case "unknown":
+				return nil
+			}
+			return &syncv1.Answer{Message: &syncv1.Answer_Decision{Decision: &edgev1.Decision{Id: q.GetDecision()}}}
+		}
+	}, server)
+	for want := range uint64(2) {
+		if u := <-updates; u.Index != want+1 {
+			t.Fatalf("%+v", u)
+		}
+	}
+	close(slow)
+	for _, want := range []*syncv1.Answer{
+		{Id: 0, Message: &syncv1.Answer_Decision{Decision: &edgev1.Decision{Id: "slow"}}},
+		{Id: 2, Message: &syncv1.Answer_Decision{Decision: &edgev1.Decision{Id: "fast"}}},
+	} {
+		if got := <-answers; !proto.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
 	}
 }
