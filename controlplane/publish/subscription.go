@@ -30,8 +30,9 @@ type subscription struct {
 	sent     atomic.Uint64 // newest version that the client has or was sent
 	answered atomic.Uint64 // newest version that it answered with Ack or Nack
 
-	mu  sync.Mutex
-	why error // set once: the stream has to end
+	mu        sync.Mutex
+	why       error // set once: the stream has to end
+	questions questions
 }
 
 func (s *subscription) poke() {
@@ -199,6 +200,9 @@ func (s *subscription) loop(ctx context.Context, hashes map[string][]byte) error
 			}
 			tick.Reset(currentEvery)
 		}
+		if err := s.inquire(); err != nil {
+			return err
+		}
 		select {
 		case <-s.wake:
 		case <-tick.C:
@@ -278,6 +282,8 @@ func (s *subscription) receive() {
 				return
 			}
 			s.answer(m.Nack.GetIndex())
+		case *syncv1.SubscribeRequest_Answer:
+			s.reply(m.Answer)
 		default:
 			s.stop(status.Error(codes.InvalidArgument, "a second Hello"))
 			return
