@@ -55,6 +55,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// NoPosternHeaders leaves x-postern-version and x-postern-decision out of answers.
 	NoPosternHeaders bool
+	// Denials is how many refusals are kept to be explained; 0 means edge.DefaultDenials, less than 0 none.
+	Denials int
 	// Leave, at the end: remove the place from barriers, and the cache with it.
 	Leave func(ctx context.Context, place string) error
 
@@ -82,7 +84,7 @@ func New(cfg Config) (*Node, error) {
 	n.edge, err = edge.New(edge.Config{
 		ID: cfg.ID, AZs: cfg.AZs, Port: uint16(cfg.Port), PublicAddr: cfg.Public, Trusted: cfg.TrustedProxies,
 		Network: cfg.Network, Logger: cfg.Logger, Registerer: cfg.Registerer, Keeper: keeper, Backends: backends,
-		MaxStaleness: cfg.MaxStaleness, Freshness: n.freshness, Headers: !cfg.NoPosternHeaders,
+		MaxStaleness: cfg.MaxStaleness, Freshness: n.freshness, Headers: !cfg.NoPosternHeaders, Denials: cfg.Denials,
 	})
 	if err != nil {
 		return nil, err
@@ -90,7 +92,7 @@ func New(cfg Config) (*Node, error) {
 	n.receive, err = receive.New(receive.Config{
 		ID: cfg.ID, AZ: strings.Join(cfg.AZs, ","), Address: cfg.Public, MaxStaleness: cfg.MaxStaleness, VPCs: cfg.VPCs,
 		Dir: cfg.Dir, Servers: cfg.Servers, Dial: cfg.Dial, Verify: cfg.Identity.Verify,
-		Compile: compile.Config{Integration: n.edge.Prepare}, Installer: n.edge, Logger: logger.With("component", "receive"),
+		Compile: compile.Config{Integration: n.edge.Prepare}, Installer: n.edge, Decisions: n.edge, Logger: logger.With("component", "receive"),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("edge %s: %w", cfg.ID, err)
