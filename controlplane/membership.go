@@ -81,8 +81,9 @@ func (m membership) TransferLeader(ctx context.Context, id string) error {
 // part, places are the publisher's.
 type peerServer struct {
 	*cluster.PeerServer
-	node    *cluster.Node
-	barrier *publish.Barrier
+	node      *cluster.Node
+	barrier   *publish.Barrier
+	publisher *publish.Publisher
 }
 
 func (p peerServer) ReportPlaces(stream grpc.BidiStreamingServer[clusterv1.ReportPlacesRequest, clusterv1.ReportPlacesResponse]) error {
@@ -91,6 +92,11 @@ func (p peerServer) ReportPlaces(stream grpc.BidiStreamingServer[clusterv1.Repor
 
 func (p peerServer) Progress(context.Context, *clusterv1.ProgressRequest) (*clusterv1.ProgressResponse, error) {
 	return &clusterv1.ProgressResponse{Applied: p.node.StaleView().Index()}, nil
+}
+
+func (p peerServer) FindDecision(ctx context.Context, req *clusterv1.FindDecisionRequest) (*clusterv1.FindDecisionResponse, error) {
+	d, searches := p.publisher.FindDecision(ctx, req.GetId())
+	return &clusterv1.FindDecisionResponse{Decision: d, Searches: searches}, nil
 }
 
 var _ syncv1.EdgeSyncServer = (*publish.Publisher)(nil)

@@ -47,6 +47,7 @@ type AdminConfig struct {
 	Config
 	Membership Membership
 	Places     Places
+	Decisions  Decisions
 	// Peer returns a connection to another node.
 	Peer func(address string) (grpc.ClientConnInterface, error)
 	// AllowReset is set under --auth=none only.

@@ -15,6 +15,7 @@ import (
 	"github.com/posternhq/postern/controlplane/state"
 	adminv1 "github.com/posternhq/postern/proto/postern/admin/v1"
 	ec2v1 "github.com/posternhq/postern/proto/postern/ec2/v1"
+	edgev1 "github.com/posternhq/postern/proto/postern/edge/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
 
@@ -316,5 +317,57 @@ func TestStatusWithoutLeader(t *testing.T) {
 	}
 	if s.GetLeader() != "" || s.GetIndex() != l.view().Index() || len(s.GetPlaces()) != 1 || len(s.GetNodes()) != 1 {
 		t.Errorf("status = %v", s)
+	}
+}
+
+// decisionsOf plays the edges of a cluster.
+type decisionsOf DecisionFinding
+
+func (d *decisionsOf) FindDecision(_ context.Context, id string) (*DecisionFinding, error) {
+	f := DecisionFinding(*d)
+	if f.Decision.GetId() != id {
+		f.Decision = nil
+	}
+	return &f, nil
+}
+
+func TestExplainDecision(t *testing.T) {
+	l := newAdminLab(t)
+	for _, id := range []string{"edge1", "edge2", "edge3"} {
+		ok(l.RegisterPlaces(t.Context(), &adminv1.RegisterPlacesRequest{Places: []*adminv1.PlaceRegistration{{Id: id, Kind: "edge", Instance: "i", Carrier: id}}}))
+	}
+	admin := NewAdmin(AdminConfig{Config: l.cfg, Membership: l.node, Places: l.places, Decisions: &decisionsOf{
+		Decision: &edgev1.Decision{Id: "0123456789", Edge: "edge1"},
+		Searches: []*edgev1.DecisionSearch{
+			{Edge: "edge1", Capacity: 4096, Kept: 2, OldestUnixNano: 1577836800e9}, {Edge: "edge2", Unreachable: "it did not answer in time"},
+			{Edge: "edge1", Unreachable: "its stream ended"}, {Edge: "edge4", Capacity: 10},
+		},
+		Silent: map[string]string{"n2": "connection refused"},
+	}})
+	explain := func(id string) (*adminv1.ExplainDecisionResponse, error) {
+		return admin.ExplainDecision(t.Context(), &adminv1.ExplainDecisionRequest{Id: id})
+	}
+	if answer := ok(explain("0123456789")); answer.GetDecision().GetEdge() != "edge1" {
+		t.Errorf("%v", answer)
+	}
+	for id, want := range map[string]string{
+		"zzzzzzzzzz": "no edge holds decision zzzzzzzzzz. An edge keeps its last refusals until it stops. " +
+			"Asked: edge1 (keeps 4096, has 2 since 2020-01-01T00:00:00Z), edge4 (keeps 10, has 0). " +
+			"Not reached: edge2 (it did not answer in time), edge3 (connected to no node that answered), those of node n2 (connection refused).",
+		"":              "Invalid decision id",
+		"012345678":     "Invalid decision id",
+		"01234567890":   "Invalid decision id",
+		"012345678i":    "Invalid decision id",
+		"0123456789\n":  "Invalid decision id",
+		"012345678\xff": "Invalid decision id",
+	} {
+		_, err := explain(id)
+		code := codes.InvalidArgument
+		if strings.HasPrefix(want, "no edge") {
+			code = codes.NotFound
+		}
+		if status.Code(err) != code || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", id, err)
+		}
 	}
 }
