@@ -8,8 +8,8 @@ import (
 	edgev1 "github.com/posternhq/postern/proto/postern/edge/v1"
 )
 
-// maxExplanation bounds the account of one policy, in bytes of JSON: the whole
-// answer has to fit into a message of the size that clients take.
+// maxExplanation bounds the account of one policy, in bytes: the whole answer
+// has to fit into a message of the size that clients take.
 const maxExplanation = 1 << 20
 
 // FindDecision returns a refusal of this edge by its id, explained by the
@@ -70,6 +70,18 @@ func (e *evidence) explain(d *denial) *edgev1.PolicyEvidence {
 		m.Unexplained = fmt.Sprintf("it depends on what was too long to be kept: %q", d.shortened)
 		return m
 	}
+	x := e.program.Explain(r)
+	explanation, err := x.MarshalJSON()
+	if err != nil {
+		m.Unexplained = err.Error()
+		return m
+	}
+	words := text(x.String())
+	if n := len(explanation) + len(words); n > maxExplanation {
+		m.Unexplained = fmt.Sprintf("the account of %d statements takes %d bytes, more than are sent: `postern policy explain` gives it", e.program.Document().Statements(), n)
+		return m
+	}
+	m.Explanation, m.Text = explanation, words
 	return m
 }
 

@@ -101,7 +101,12 @@ func TestFindDecision(t *testing.T) {
 			if len(d.GetRequestId()) != 36 || d.GetHost() != c.host || d.GetMethod() != "GET" || d.GetPath() != "/prod/pets" || d.GetVersion() != 1 || d.GetEdge() != "e1" {
 				t.Errorf("the request of the decision is %v", d)
 			}
-			//1
+			for i, p := range d.GetPolicies() {
+				if i < len(test.proofs) && test.proofs[i].Unexplained == "" && (len(p.GetExplanation()) == 0 || p.GetText() == "") {
+					t.Errorf("the %s policy is not explained: %v", p.GetKind(), p)
+				}
+				p.Explanation, p.Text = nil, ""
+			}
 			got := &edgev1.Decision{
 				Result: d.GetResult(), Reason: d.GetReason(), ApiId: d.GetApiId(), Stage: d.GetStage(), DeploymentId: d.GetDeploymentId(), ResourcePath: d.GetResourcePath(),
 				Endpoint: d.GetEndpoint(), Vpc: d.GetVpc(), Source: d.GetSource(), Policies: d.GetPolicies(),
@@ -133,7 +138,7 @@ func TestExplainedByWhatDecided(t *testing.T) {
 		serveFrom(e, q.arrival, other)
 	}
 	d := found(t, e, id)
-	if p := d.GetPolicies()[0]; p.GetSid() != "Old" || p.GetUnexplained() != "" || d.GetVersion() != 1 /*2*/ {
+	if p := d.GetPolicies()[0]; p.GetSid() != "Old" || p.GetUnexplained() != "" || d.GetVersion() != 1 || !bytes.Contains(p.GetExplanation(), []byte("curl/8")) {
 		t.Errorf("explained by %v at version %d", p, d.GetVersion())
 	}
 }
@@ -283,7 +288,7 @@ func FuzzDenial(f *testing.F) {
 			t.Error(err)
 		}
 		for _, p := range d.GetPolicies() {
-			if /*3*/ p.GetUnexplained() != "" && len(d.GetShortened()) == 0 {
+			if p.GetUnexplained() == "" != (p.GetText() != "" && len(p.GetExplanation()) > 0) || p.GetUnexplained() != "" && len(d.GetShortened()) == 0 {
 				t.Errorf("%v", p)
 			}
 		}
