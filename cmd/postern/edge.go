@@ -27,6 +27,7 @@ type edgeCmd struct {
 	MaxStaleness   time.Duration `name:"max-staleness" default:"0s" help:"Deny when the last word of the control plane is older than this; 0 serves for ever."`
 	TrustedProxies []string      `name:"trusted-proxies" help:"Peers that may say by PROXY v2 where a connection came from." placeholder:"CIDR"`
 	PosternHeaders string        `name:"postern-headers" enum:"on,off" default:"on" help:"Add x-postern-version and x-postern-decision to answers."`
+	Denials        int           `default:"4096" help:"Refusals that it keeps for postern policy explain --decision; at most 1048576, 0 keeps none."`
 	Leave          bool          `help:"Stop for good: at the end discard the cache and end this edge's part in the barrier."`
 }
 
@@ -39,6 +40,9 @@ Example:
   postern edge --id edge1 --data ./lab --servers 127.0.0.1:4781,127.0.0.1:4881`
 }
 
+// maxDenials bounds what an edge keeps: a few kilobytes each.
+const maxDenials = 1 << 20
+
 func (c *edgeCmd) Run(ctx context.Context, g *globals) error {
 	var trusted []netip.Prefix
 	for _, p := range c.TrustedProxies {
@@ -47,6 +51,12 @@ func (c *edgeCmd) Run(ctx context.Context, g *globals) error {
 			return usageError{fmt.Errorf("--trusted-proxies: %w", err)}
 		}
 		trusted = append(trusted, prefix)
+	}
+	if c.Denials < 0 || c.Denials > maxDenials {
+		return usageError{fmt.Errorf("--denials %d: want 0 to %d", c.Denials, maxDenials)}
+	}
+	if c.Denials == 0 {
+		c.Denials = -1
 	}
 	identity, err := c.identity(pki.RoleEdge)
 	if err != nil {
@@ -62,7 +72,7 @@ func (c *edgeCmd) Run(ctx context.Context, g *globals) error {
 	defer peers.Close()
 	edge, err := dataplane.New(dataplane.Config{
 		ID: c.ID, Dir: dir, Identity: identity, Servers: c.Servers, Dial: peers.Conn, AZs: c.AZ, VPCs: c.VPC, Port: c.Port, Public: c.Public,
-		Network: netx.Host(), MaxStaleness: c.MaxStaleness, TrustedProxies: trusted, NoPosternHeaders: c.PosternHeaders == "off", Leave: c.leave(peers),
+		Network: netx.Host(), MaxStaleness: c.MaxStaleness, TrustedProxies: trusted, NoPosternHeaders: c.PosternHeaders == "off", Denials: c.Denials, Leave: c.leave(peers),
 		Logger: g.logger(slog.LevelInfo), Registerer: registry,
 	})
 	if err != nil {
