@@ -5,6 +5,7 @@ GO ?= go
 TOOLS := .tools/bin
 FUZZTIME ?= 60s
 BENCHTIME ?= 2s
+DOCUMENTS ?= 1250000
 # The product and its tests are pure Go; only the race detector needs C.
 export CGO_ENABLED ?= 0
 
@@ -37,6 +38,10 @@ race: ## the tests under the race detector
 .PHONY: conformance
 conformance: ## replay AWS's recorded answers through the Go SDK and print the score
 	$(GO) test -count=1 -v -timeout 15m ./test/conformance
+
+.PHONY: reference
+reference: ## DOCUMENTS generated policies through engine and reference evaluator, 8 requests each
+	$(GO) test -count=1 -v -timeout 60m -run TestAgainstReference ./dataplane/policy -documents $(DOCUMENTS)
 
 .PHONY: procs
 procs: ## real processes, killed

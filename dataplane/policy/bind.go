@@ -113,7 +113,7 @@ func (b *binder) bind(ru *rule) bool {
 		if bound.truth == no {
 			return false
 		}
-		ru.resources = bound.set
+		ru.setResources(bound.set)
 	}
 	var left []condition
 	for i := range ru.conditions {

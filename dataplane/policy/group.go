@@ -18,19 +18,20 @@ type group struct {
 type filing struct {
 	key     keyRef
 	inPlace uint64 // as in keyMask
-	byValue map[string]folder
+	folders
 }
 
 // callerFiling is the rules that are filed under whom they name, as in principalSet.
 type callerFiling struct {
-	exact, roles, accounts map[string]folder
+	exact, roles, accounts folders
 }
 
-// folder is the rules of one value, without the condition that the value
-// satisfies: a few to be tried in a row, or batches.
-type folder struct {
-	few  []rule
-	many []batch
+// folders are the rules by value, without the condition that the value
+// satisfies: a few are tried in a row; of more there are batches, and the list
+// is empty.
+type folders struct {
+	few  map[string][]rule
+	many map[string][]batch
 }
 
 const fewRules = 8
@@ -45,11 +46,11 @@ func newGroup(rules []rule) group {
 	for i := range c.keys {
 		k := &c.keys[i]
 		if len(k.byValue) > 0 {
-			g.index = append(g.index, filing{key: k.key, inPlace: k.key.inPlace(), byValue: folders(k.byValue)})
+			g.index = append(g.index, filing{key: k.key, inPlace: k.key.inPlace(), folders: newFolders(k.byValue)})
 		}
 	}
 	if len(c.exact)+len(c.roles)+len(c.accounts) > 0 {
-		g.callers = &callerFiling{exact: folders(c.exact), roles: folders(c.roles), accounts: folders(c.accounts)}
+		g.callers = &callerFiling{exact: newFolders(c.exact), roles: newFolders(c.roles), accounts: newFolders(c.accounts)}
 	}
 	return g
 }
@@ -62,16 +63,26 @@ func newBatches(rules []rule) []batch {
 	return out
 }
 
-func folders(byValue map[string][]rule) map[string]folder {
-	out := make(map[string]folder, len(byValue))
+func newFolders(byValue map[string][]rule) folders {
+	f := folders{few: make(map[string][]rule, len(byValue))}
 	for v, rules := range byValue {
-		if len(rules) <= fewRules {
-			out[v] = folder{few: rules}
-		} else {
-			out[v] = folder{many: newBatches(rules)}
+		if len(rules) > fewRules {
+			if f.many == nil {
+				f.many = make(map[string][]batch)
+			}
+			f.few[v], f.many[v] = nil, newBatches(rules)
+			continue
 		}
+		// Looking up a value and then matching a path is the way of every request,
+		// and of many values each is far from memory that was just used: let the
+		// two texts lie side by side.
+		if ru := &rules[0]; ru.usual { // filed rules are copies
+			both := v + ru.prefix
+			v, ru.prefix = both[:len(v)], both[len(v):]
+		}
+		f.few[v] = rules
 	}
-	return out
+	return f
 }
 
 // cabinet decides under what each rule is filed.
@@ -204,28 +215,30 @@ func (g *group) search(r *Request, invoke bool, best finding) finding {
 
 func (f *filing) search(r *Request, invoke bool, best finding) finding {
 	if r.present&f.inPlace != 0 {
-		found := f.byValue[r.values[f.key.key]]
-		return found.search(r, invoke, best)
+		return f.open(r.values[f.key.key], r, invoke, best)
 	}
 	values := r.lookup(&f.key)
 	for i := range values.n {
-		found := f.byValue[values.at(i)]
-		best = found.search(r, invoke, best)
+		best = f.open(values.at(i), r, invoke, best)
 	}
 	return best
 }
 
 func (c *callerFiling) search(r *Request, invoke bool, best finding) finding {
 	p := r.Principal
-	for _, found := range [...]folder{c.exact[p.ARN], c.exact[p.RoleARN], c.roles[p.RoleARN], c.accounts[p.Account]} {
-		best = found.search(r, invoke, best)
+	best = c.exact.open(p.ARN, r, invoke, best)
+	best = c.accounts.open(p.Account, r, invoke, best)
+	if p.RoleARN != "" {
+		best = c.exact.open(p.RoleARN, r, invoke, best)
+		best = c.roles.open(p.RoleARN, r, invoke, best)
 	}
 	return best
 }
 
-func (f *folder) search(r *Request, invoke bool, best finding) finding {
-	for i := range f.few {
-		ru := &f.few[i]
+func (f *folders) open(value string, r *Request, invoke bool, best finding) finding {
+	rules, ok := f.few[value]
+	for i := range rules {
+		ru := &rules[i]
 		if ru.order >= best.rank {
 			return best // those behind it can't be better either
 		}
@@ -233,8 +246,11 @@ func (f *folder) search(r *Request, invoke bool, best finding) finding {
 			best = best.better(ru, g)
 		}
 	}
-	for i := range f.many {
-		best = f.many[i].search(r, invoke, best)
+	if ok && len(rules) == 0 {
+		many := f.many[value]
+		for i := range many {
+			best = many[i].search(r, invoke, best)
+		}
 	}
 	return best
 }

@@ -142,11 +142,16 @@ func (h *arnHead) settle() {
 	h.usual = h.exact && h.partition == defaultPartition && h.service == invokeService
 }
 
+// matchUsual is match of a usual head.
+func (h *arnHead) matchUsual(r *Request) bool {
+	return r.Account == h.account && r.Region == h.region &&
+		(r.Service == invokeService || r.Service == "") && (r.Partition == defaultPartition || r.Partition == "")
+}
+
 func (h *arnHead) match(r *Request) bool {
 	switch {
 	case h.usual:
-		return r.Account == h.account && r.Region == h.region &&
-			(r.Service == invokeService || r.Service == "") && (r.Partition == defaultPartition || r.Partition == "")
+		return h.matchUsual(r)
 	case h.exact:
 		return r.Account == h.account && r.Region == h.region &&
 			orDefault(r.Service, invokeService) == h.service && orDefault(r.Partition, defaultPartition) == h.partition
@@ -165,9 +170,7 @@ func variableBeforeResource(text string) bool {
 
 func (s *resourceSet) match(r *Request) bool {
 	if s.usual {
-		h := s.head
-		return (r.Account == h.account && r.Region == h.region && strings.HasPrefix(view(r.Resource), s.prefix) &&
-			(r.Service == invokeService || r.Service == "") && (r.Partition == defaultPartition || r.Partition == "")) != s.negated
+		return (s.head.matchUsual(r) && strings.HasPrefix(view(r.Resource), s.prefix)) != s.negated
 	}
 	if s.alike {
 		return ((s.head == nil || s.head.match(r)) && s.anyPath(r)) != s.negated

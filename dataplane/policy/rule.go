@@ -13,8 +13,11 @@ type rule struct {
 	effect     Effect
 	deny       bool
 	notPerson  bool
+	usual      bool // resources is usual and not negated; head and prefix are all of it
 	principals *principalSet
 	actions    *actionSet
+	head       *arnHead
+	prefix     string
 	resources  *resourceSet
 	conditions []condition // cheapest first
 }
@@ -66,7 +69,7 @@ func (c *compiler) rule(s *statement) rule {
 		ru.actions = a
 	}
 	if r := shared(c, c.resources, s.resource, c.compileResources); !r.everything() {
-		ru.resources = r
+		ru.setResources(r)
 	}
 	n := 0
 	for i := range s.conditions {
@@ -83,6 +86,14 @@ func (c *compiler) rule(s *statement) rule {
 	}
 	sortByCost(ru.conditions)
 	return ru
+}
+
+// setResources gives a rule its resources; nil is all of them.
+func (ru *rule) setResources(s *resourceSet) {
+	ru.resources = s
+	if ru.usual = s != nil && s.usual && !s.negated; ru.usual {
+		ru.head, ru.prefix = s.head, s.prefix
+	}
 }
 
 // shared compiles an element once for all statements that spell it alike.
@@ -115,7 +126,12 @@ func (ru *rule) applies(r *Request, invoke bool) grant {
 		}
 		tested++
 	}
-	if ru.resources != nil && !ru.resources.match(r) {
+	switch {
+	case ru.usual:
+		if !ru.head.matchUsual(r) || !strings.HasPrefix(view(r.Resource), ru.prefix) {
+			return grantNone
+		}
+	case ru.resources != nil && !ru.resources.match(r):
 		return grantNone
 	}
 	for ; tested < len(ru.conditions); tested++ {
