@@ -32,6 +32,11 @@ type Request struct {
 	// api/stage/VERB/path, the path raw as it was received.
 	Resource []byte
 
+	// These stand here so that what nearly every policy asks for lies together.
+	present uint64 // bit k: key k was set
+	values  [numKeys]string
+	addrs   [2]netip.Addr // of the address keys, by addrSlot
+
 	// Time is when the request was received; it is the value of aws:CurrentTime
 	// and aws:EpochTime, to the second, unless these were set by Set. The zero
 	// time leaves both absent.
@@ -42,21 +47,13 @@ type Request struct {
 	// and organisation paths of the principal.
 	Extra map[string][]string
 
-	present uint64 // bit k: key k was set
-	values  [numKeys]string
-	addrs   [2]addrValue
-
-	// Scratch for texts that evaluation makes: of Time, and the lower-cased
-	// Action. It is here because on Eval's stack it would escape to the heap.
-	iso    [32]byte
-	epoch  [24]byte
-	action [64]byte
-}
-
-// addrValue is an address key that was set as an address, with scratch for its text.
-type addrValue struct {
-	addr netip.Addr
-	text [48]byte
+	// Scratch for texts that evaluation makes: of Time, of addresses, and the
+	// lower-cased Action. It is here because on Eval's stack it would escape to
+	// the heap.
+	iso      [32]byte
+	epoch    [24]byte
+	addrText [2][48]byte
+	action   [64]byte
 }
 
 // addrSlot is the place of an address key in Request.addrs, -1 for all others.
@@ -99,7 +96,7 @@ func (r *Request) Set(k Key, v string) {
 	r.present |= 1 << k
 	r.values[k] = v
 	if slot := addrSlot(k); slot >= 0 {
-		r.addrs[slot].addr, _ = parseAddr(v) // text that is no address matches no range
+		r.addrs[slot], _ = parseAddr(v) // text that is no address matches no range
 	}
 }
 
@@ -113,7 +110,7 @@ func (r *Request) SetAddr(k Key, a netip.Addr) {
 	}
 	r.present |= 1 << k
 	r.values[k] = ""
-	r.addrs[slot].addr = a.WithZone("").Unmap()
+	r.addrs[slot] = a.WithZone("").Unmap()
 }
 
 // Unset makes a key absent.
@@ -121,7 +118,7 @@ func (r *Request) Unset(k Key) {
 	r.present &^= 1 << k
 	r.values[k] = ""
 	if slot := addrSlot(k); slot >= 0 {
-		r.addrs[slot].addr = netip.Addr{}
+		r.addrs[slot] = netip.Addr{}
 	}
 }
 
@@ -211,9 +208,8 @@ func (r *Request) lookup(k *keyRef) found {
 	if k.key < numKeys && r.present&(1<<k.key) != 0 {
 		v := r.values[k.key]
 		if slot := addrSlot(k.key); slot >= 0 && v == "" {
-			a := &r.addrs[slot]
-			if a.addr.IsValid() {
-				v = view(a.addr.AppendTo(a.text[:0]))
+			if a := r.addrs[slot]; a.IsValid() {
+				v = view(a.AppendTo(r.addrText[slot][:0]))
 			}
 		}
 		return single(v)
@@ -250,7 +246,7 @@ func (r *Request) lookup(k *keyRef) found {
 // when it was set; it spares parsing for every condition.
 func (r *Request) addr(k *keyRef) (netip.Addr, bool) {
 	if slot := addrSlot(k.key); slot >= 0 && r.present&(1<<k.key) != 0 {
-		return r.addrs[slot].addr, true
+		return r.addrs[slot], true
 	}
 	return netip.Addr{}, false
 }
