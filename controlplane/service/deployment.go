@@ -22,6 +22,7 @@ func errNoDeployment() error { return apierr.NotFound("Invalid Deployment identi
 func (s *apiGateway) CreateDeployment(ctx context.Context, req *apigatewayv1.CreateDeploymentRequest) (*apigatewayv1.Deployment, error) {
 	who := caller(ctx)
 	var content *statev1.Deployment
+	var change *policyChange
 	made, err := create(ctx, s.cfg, "CreateDeployment", req, func(v *state.View) (*statev1.Txn, *apigatewayv1.Deployment, error) {
 		a, err := findAPI(v, who, req.GetRestApiId())
 		if err != nil {
@@ -39,6 +40,7 @@ func (s *apiGateway) CreateDeployment(ctx context.Context, req *apigatewayv1.Cre
 			CreatedDate: epoch(s.cfg.Now()),
 		}
 		content.Deployment = made
+		change = changeOfPolicy(a, req.GetStageName())
 		txn := a.change(deploymentRecord(who, a.GetId(), content))
 		if req.GetStageName() != "" {
 			stage, err := s.deployTo(a, req, made.GetId())
@@ -57,6 +59,7 @@ func (s *apiGateway) CreateDeployment(ctx context.Context, req *apigatewayv1.Cre
 		return nil, err
 	}
 	warn(ctx, unrenderable(content.GetResources())...)
+	change.log(ctx, s.cfg.Logger)
 	return made, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/posternhq/postern/dataplane/policy"
@@ -48,6 +49,35 @@ type Witness struct {
 	// Hypothetical: no request that shows the difference was found among those
 	// that edges make, so it may be of no account there.
 	Hypothetical bool `json:"hypothetical,omitempty"`
+}
+
+// Summary is the witness on one line, for logs.
+func (w *Witness) Summary() string {
+	var b strings.Builder
+	b.WriteString(w.principal() + " " + w.Request.Action + " " + w.Request.Resource)
+	for _, key := range slices.Sorted(maps.Keys(w.Request.Context)) {
+		fmt.Fprintf(&b, " %s=%s", key, strings.Join(w.texts(key), ","))
+	}
+	fmt.Fprintf(&b, ": old %s, new %s%s", w.Old, w.New, hypothetical(w))
+	return b.String()
+}
+
+func (w *Witness) principal() string {
+	if w.Request.Principal == "" {
+		return "anonymous"
+	}
+	return w.Request.Principal
+}
+
+// texts are the values of a key, quoted where they could be misread.
+func (w *Witness) texts(key string) []string {
+	out := slices.Clone(w.Request.Context[key])
+	for i, v := range out {
+		if v == "" || strings.ContainsAny(v, " ,\"") {
+			out[i] = strconv.Quote(v)
+		}
+	}
+	return out
 }
 
 // Outcome is what one policy decides about a witness.
@@ -123,31 +153,19 @@ func hypothetical(w *Witness) string {
 
 func (w *Witness) write(b *strings.Builder) {
 	q := &w.Request
-	principal := q.Principal
-	if principal == "" {
-		principal = "anonymous"
-	}
 	line := func(name, value string) { fmt.Fprintf(b, "  %-10s %s\n", name, value) }
-	line("principal", principal)
+	line("principal", w.principal())
 	line("action", q.Action)
 	line("resource", q.Resource)
 	if q.Account != "" {
 		line("account", q.Account)
 	}
 	for _, key := range slices.Sorted(maps.Keys(q.Context)) {
-		value := q.Context[key]
-		if len(value) == 0 {
+		if len(q.Context[key]) == 0 {
 			fmt.Fprintf(b, "  %s absent\n", key)
 			continue
 		}
-		texts := make([]string, len(value))
-		for i, v := range value {
-			texts[i] = v
-			if v == "" || strings.ContainsAny(v, " ,\"") {
-				texts[i] = fmt.Sprintf("%q", v)
-			}
-		}
-		fmt.Fprintf(b, "  %s = %s\n", key, strings.Join(texts, ", "))
+		fmt.Fprintf(b, "  %s = %s\n", key, strings.Join(w.texts(key), ", "))
 	}
 	line("old", w.Old.String())
 	line("new", w.New.String())
