@@ -78,10 +78,14 @@ func (g *Generator) document(statements int, principals bool) []byte {
 func (g *Generator) statement(principals bool) map[string]any {
 	s := map[string]any{"Effect": g.one("Allow", "Allow", "Deny")}
 	if g.chance(15) {
-		s["Sid"] = "s"
+		s["Sid"] = g.one("s", "s", "other", "", "\u00fc/\"")
 	}
-	if principals {
-		s[g.one("Principal", "Principal", "Principal", "Principal", "NotPrincipal")] = g.principal()
+	switch {
+	case !principals:
+	case g.chance(20):
+		s["NotPrincipal"] = g.notPrincipal()
+	default:
+		s["Principal"] = g.principal()
 	}
 	s[g.one("Action", "Action", "Action", "Action", "NotAction")] = g.some(2, g.actionPattern)
 	s[g.one("Resource", "Resource", "Resource", "NotResource")] = g.some(3, g.resourcePattern)
@@ -94,11 +98,59 @@ func (g *Generator) statement(principals bool) map[string]any {
 				block = map[string]any{}
 				c[name] = block
 			}
-			block[key] = g.some(3, draw)
+			block[key] = typed(g, g.some(3, draw))
 		}
 		s["Condition"] = c
 	}
 	return s
+}
+
+// typed writes some numbers and booleans as such instead of as strings.
+func typed(g *Generator, values any) any {
+	one := func(v string) any {
+		switch {
+		case v == "true" || v == "false":
+			return v == "true"
+		case v != "" && (v[0] == '-' || v[0] >= '1' && v[0] <= '9') && json.Valid([]byte(v)):
+			return json.Number(v)
+		}
+		return v
+	}
+	if !g.chance(30) {
+		return values
+	}
+	if v, ok := values.(string); ok {
+		return one(v)
+	}
+	var out []any
+	for _, v := range values.([]string) {
+		out = append(out, one(v))
+	}
+	return out
+}
+
+// notPrincipal is a principal, or all levels of some caller, but for one of
+// them at times.
+func (g *Generator) notPrincipal() any {
+	if g.chance(40) {
+		return g.principal()
+	}
+	var levels []string
+	switch g.IntN(4) {
+	case 0:
+		levels = []string{"111122223333", "arn:aws:iam::111122223333:user/bob"}
+	case 1:
+		levels = []string{"arn:aws:sts::111122223333:assumed-role/dev/s1", g.one("arn:aws:iam::111122223333:role/dev", "arn:aws:iam::111122223333:role/service/dev"), "arn:aws:iam::111122223333:root"}
+	case 2:
+		levels = []string{"arn:aws:sts::111122223333:federated-user/fay", "111122223333", "444455556666"}
+	case 3:
+		levels = []string{"arn:aws:iam::111122223333:role/service/dev", "111122223333"}
+	}
+	if g.chance(30) {
+		drop := g.IntN(len(levels))
+		levels = append(levels[:drop], levels[drop+1:]...)
+	}
+	return map[string]any{"AWS": levels}
 }
 
 func (g *Generator) principal() any {
@@ -109,13 +161,16 @@ func (g *Generator) principal() any {
 		return g.one("*", "111122223333", "444455556666", "arn:aws:iam::111122223333:root", "AIDA1234567890ABCDEF",
 			"arn:aws:iam::111122223333:user/bob", "arn:aws:iam::111122223333:user/team/amy",
 			"arn:aws:iam::111122223333:role/dev", "arn:aws:iam::111122223333:role/service/dev", "arn:aws:iam::444455556666:role/dev",
-			"arn:aws:sts::111122223333:assumed-role/dev/s1", "arn:aws:sts::111122223333:federated-user/fay")
+			"arn:aws:sts::111122223333:assumed-role/dev/s1", "arn:aws:sts::111122223333:federated-user/fay",
+			"arn:aws-cn:iam::111122223333:root", "arn:aws-cn:iam::111122223333:user/bob", "AROA1234567890ABCDEF")
 	})}
 	switch {
 	case g.chance(10):
 		p["Service"] = "apigateway.amazonaws.com"
 	case g.chance(5):
-		return map[string]any{"Federated": "cognito-identity.amazonaws.com"}
+		return map[string]any{g.one("Federated", "Service"): g.some(2, func() string {
+			return g.one("cognito-identity.amazonaws.com", "arn:aws:iam::111122223333:saml-provider/x", "apigateway.amazonaws.com")
+		})}
 	}
 	return p
 }
@@ -150,7 +205,8 @@ func (g *Generator) resourcePattern() string {
 
 func (g *Generator) pathPattern() string {
 	parts := []string{"prod", "dev", "GET", "POST", "pets", "a%20b", ":111122223333:abcde12345", "bob", "*", "*", "*", "?", "p*s", "pet?", "",
-		"${aws:username}", "${aws:username, 'guest'}", "${aws:PrincipalTag/team}", "${*}", "x${?}y", "${aws:TagKeys}", "${aws:SourceVpce}"}
+		"${aws:username}", "${aws:username, 'guest'}", "${aws:PrincipalTag/team}", "${*}", "x${?}y", "${aws:TagKeys}", "${aws:SourceVpce}",
+		"${$}{x}", "${ aws:username}", "${aws:username,'bob'}", "${aws:username, 'a}b'}", "${aws:NoSuchKey, ''}", "pet${?}", "\u00fc", "p\u00e9t"}
 	var b strings.Builder
 	for i := range g.IntN(5) {
 		if i > 0 {
@@ -184,14 +240,14 @@ func (g *Generator) operator() (name, key string, draw func() string) {
 		draw = func() string { return g.one("Y3VybA==", "eA==", "not base64", "") }
 	case 7:
 		name = g.one("IpAddress", "NotIpAddress")
-		key = g.one("aws:SourceIp", "aws:VpcSourceIp", "aws:VpcSourceIp", "custom:Address", "aws:UserAgent")
+		key = g.one("aws:SourceIp", "aws:VpcSourceIp", "aws:VpcSourceIp", "custom:Address", "aws:UserAgent", "custom:Words")
 		draw = g.network
 	case 8:
 		name = g.one("ArnEquals", "ArnLike", "ArnNotEquals", "ArnNotLike")
 		key = g.one("aws:PrincipalArn", "aws:PrincipalArn", "aws:SourceArn", "aws:SourceVpcArn")
 		draw = g.arnPattern
 	default:
-		name = "Null"
+		name = g.one("Null", "Null", "Null", "ForAnyValue:Null", "ForAllValues:Null")
 		key = g.one(g.stringKey(), "aws:SourceIp", "aws:CurrentTime", "aws:PrincipalArn")
 		return name, g.recase(key), func() string { return g.one("true", "false", "False", "maybe") }
 	}
@@ -223,21 +279,24 @@ func (g *Generator) stringKey() string {
 func (g *Generator) stringValue() string {
 	return g.one("vpce-1", "vpce-2", "VPCE-1", "vpc-1", "vpc*", "vpce-?", "curl", "*curl*", "c?r*", "Ünïcödé", "ÜNÏCÖDÉ", "ü?ï*", "", "*", "?", "bob", "a",
 		"User", "111122223333", "o-1/*", "10.1.*", "2020-*", "*Z", "${aws:SourceVpce}", "${aws:username}", "${aws:username, 'bob'}", "x${*}y", "*${$}*",
-		"${aws:PrincipalTag/dept}", "${aws:TagKeys}", "v${aws:NoSuchKey, 'pce-1'}", "arn:aws:iam::*:role/dev", "*${custom:Word}*", "${aws:SourceIp}")
+		"${aws:PrincipalTag/dept}", "${aws:TagKeys}", "v${aws:NoSuchKey, 'pce-1'}", "arn:aws:iam::*:role/dev", "*${custom:Word}*", "${aws:SourceIp}",
+		"x${?}y", "${$}{aws:username}", "${aws:username, 'a}b'}", "${aws:username, 'it's'}", "${custom:Word, ''}", "${}", "${,'a'}", "${aws:CurrentTime}", "x*y", "??", "***")
 }
 
 func (g *Generator) number() string {
-	return g.one("0", "-0.0", "10", "10.0", "010", "9.99", "+10", "-5", "3600", "1577836800", "123456789012345678901234567890.5", "ten", "1e3", "")
+	return g.one("0", "-0.0", "10", "10.0", "010", "9.99", "+10", "-5", "3600", "1577836800", "123456789012345678901234567890.5", "ten", "1e3", "", "-10", "10.000000000000000000000000000001", ".5", "5.", "--1", " 10")
 }
 
 func (g *Generator) date() string {
 	return g.one("2020", "2020-01", "2020-01-01", "2020-01-01T00:00Z", "2020-01-01T00:00:00Z", "2020-01-01T02:00:00+02:00", "2019-12-31T23:59:59.5Z",
-		"1577836800", "1577836799", "2020-02-30", "2020-13", "soon", "2019-06-01T12:00:00-07:30")
+		"1577836800", "1577836799", "2020-02-30", "2020-13", "soon", "2019-06-01T12:00:00-07:30",
+		"", "0", "-1", "1577836800.5", "2020-01-01T00:00:00", "2020-01-01T00:00:00.000Z", "2020-01-01T00:00:00-00:00", "2020-01-01T24:00:00Z", "2019-12-31T23:59:60Z", "0000", "9999-12-31", "15778368000")
 }
 
 func (g *Generator) network() string {
 	return g.one("10.0.0.0/8", "10.1.2.3", "10.1.2.99/24", "0.0.0.0/0", "::/0", "192.168.0.0/16", "2001:DB8::/32", "2001:db8::1", "not-a-cidr", "10.0.0.0/33",
-		"172.16.0.0/12", "10.1.2.0/31", "2001:db8:1::/48", "::ffff:10.0.0.0/104", "::ffff:10.1.2.3", "::ffff:0:0/90")
+		"172.16.0.0/12", "10.1.2.0/31", "2001:db8:1::/48", "::ffff:10.0.0.0/104", "::ffff:10.1.2.3", "::ffff:0:0/90",
+		"", "10.1.2.3/32", "10.1.2.3/", "010.1.2.3", "2001:0db8:0000::0001", "2001:db8:0:0:0:0:0:1/128", "::ffff:0a01:0203", "::/1", "fe80::/10", "fe80::1%eth0", "10.1.2.3:443")
 }
 
 func (g *Generator) arnPattern() string {
@@ -249,15 +308,16 @@ func (g *Generator) arnPattern() string {
 // about half of the time.
 func (g *Generator) Query() *policy.Query {
 	q := &policy.Query{
-		Action: g.one("execute-api:Invoke", "execute-api:Invoke", "execute-api:invoke", "execute-api:InvalidateCache"),
-		Resource: "arn:aws:execute-api:" + g.one("us-east-1", "us-east-1", "eu-west-1") + ":" +
-			g.one("111122223333", "111122223333", "444455556666") + ":" + g.one("abcde12345", "abcde12345", "abcde12345", "fghij67890") + g.path(),
+		Action: g.one("execute-api:Invoke", "execute-api:Invoke", "execute-api:Invoke", "", "execute-api:invoke", "EXECUTE-API:INVALIDATECACHE", "s3:GetObject"),
+		Resource: "arn:" + g.one("aws:", "aws:", "aws:", "aws:", ":", "aws-cn:") + g.one("execute-api:", "execute-api:", "execute-api:", "execute-api:", ":", "s3:") + g.one("us-east-1", "us-east-1", "eu-west-1") + ":" +
+			g.one("111122223333", "111122223333", "111122223333", "444455556666", "") + ":" + g.one("abcde12345", "abcde12345", "abcde12345", "fghij67890") + g.path(),
+		Account: g.one("", "111122223333", "444455556666"),
 		Context: map[string]policy.Values{},
 	}
 	if g.chance(60) {
 		q.Principal = g.one("arn:aws:iam::111122223333:root", "arn:aws:iam::111122223333:user/bob", "arn:aws:iam::111122223333:user/team/amy",
 			"arn:aws:sts::111122223333:assumed-role/dev/s1", "arn:aws:sts::111122223333:assumed-role/dev/s2", "arn:aws:sts::444455556666:assumed-role/dev/s1",
-			"arn:aws:sts::111122223333:federated-user/fay")
+			"arn:aws:sts::111122223333:federated-user/fay", "arn:aws:iam::111122223333:role/service/dev", "arn:aws-cn:iam::111122223333:user/bob")
 		if g.chance(50) {
 			q.Context["aws:PrincipalTag/team"] = policy.Values{g.one("a", "b", "bob", "*")}
 			q.Context["aws:PrincipalTag/Dept"] = policy.Values{g.one("a", "b", "")}
@@ -280,19 +340,29 @@ func (g *Generator) Query() *policy.Query {
 	maybe("aws:MultiFactorAuthPresent", func() string { return g.one("true", "false") })
 	maybe("aws:MultiFactorAuthAge", g.number)
 	maybe("aws:TokenIssueTime", g.date)
+	rarely := func(key string, draw func() string) {
+		if g.chance(15) {
+			maybe(key, draw)
+		}
+	}
+	rarely("aws:username", func() string { return g.one("bob", "guest", "", "*", "a}b") })
+	rarely("aws:PrincipalType", func() string { return g.one("User", "user", "AssumedRole") })
+	rarely("aws:PrincipalArn", func() string { return g.one("arn:aws:iam::111122223333:role/dev", "x", "") })
+	rarely("aws:PrincipalAccount", func() string { return g.one("111122223333", "444455556666") })
+	rarely("aws:EpochTime", g.date)
 	maybe("custom:Address", g.address)
 	maybe("custom:Word", func() string { return g.one("", "a", "c*l", "curl", "vpce") })
 	maybe("aws:SourceVpcArn", func() string {
 		return g.one("arn:aws:ec2:us-east-1:111122223333:vpc/vpc-1", "arn:aws:ec2", "arn:aws:iam::111122223333:user/bob")
 	})
 	if g.chance(50) {
-		q.Context["aws:CurrentTime"] = policy.Values{g.one("2020-01-01T00:00:00Z", "2019-12-31T23:59:59Z", "2020-07-01T12:30:00Z")}
+		q.Context["aws:CurrentTime"] = policy.Values{g.one("2020-01-01T00:00:00Z", "2019-12-31T23:59:59Z", "2020-07-01T12:30:00Z", "2020-01-01T02:00:00+02:00", "2020-01-01T00:00:00.5Z", "1577836800", "2020", "")}
 	}
 	for _, key := range []string{"aws:TagKeys", "aws:PrincipalOrgPaths", "custom:Words"} {
 		if g.chance(30) {
 			var list policy.Values
 			for range g.IntN(3) {
-				list = append(list, g.one("a", "b", "o-1/r-1/ou-2/", "", "vpce-1"))
+				list = append(list, g.one("a", "b", "o-1/r-1/ou-2/", "", "vpce-1", "10.1.2.3", "10"))
 			}
 			q.Context[key] = list
 		}
@@ -303,11 +373,11 @@ func (g *Generator) Query() *policy.Query {
 func (g *Generator) path() string {
 	var b strings.Builder
 	for range 2 + g.IntN(4) {
-		fmt.Fprintf(&b, "/%s", g.one("prod", "dev", "GET", "POST", "pets", "pet", "bob", "guest", "a%20b", ":111122223333:abcde12345", "", "*", "x?y", "puts"))
+		fmt.Fprintf(&b, "/%s", g.one("prod", "dev", "GET", "POST", "pets", "pet", "bob", "guest", "a%20b", ":111122223333:abcde12345", "", "*", "x?y", "puts", "a}b", "p\u00e9t", "p\xe9t", "${x}", "pet?"))
 	}
 	return b.String()
 }
 
 func (g *Generator) address() string {
-	return g.one("10.1.2.3", "10.1.2.1", "192.168.7.7", "8.8.8.8", "2001:db8::1", "2001:DB8:1::7", "::ffff:10.1.2.3", "fe80::1", "nonsense")
+	return g.one("10.1.2.3", "10.1.2.1", "192.168.7.7", "8.8.8.8", "2001:db8::1", "2001:DB8:1::7", "::ffff:10.1.2.3", "fe80::1", "nonsense", "", "2001:0DB8:0:0::1", "::ffff:a01:203", "010.1.2.3", "10.1.2.3/32", "fe80::1%eth0")
 }
