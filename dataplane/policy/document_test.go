@@ -24,7 +24,7 @@ var target = policy.Target{Region: "us-east-1", Account: "111122223333", APIID: 
 //	escape, unwrap           print what Escape and Unwrap make of the input
 func TestDocument(t *testing.T) {
 	kinds := map[string]policy.Kind{
-		"public": policy.ResourcePolicy, "private": policy.PrivateResourcePolicy, "endpoint": policy.EndpointPolicy,
+		"public": policy.ResourcePolicy, "private": policy.PrivateResourcePolicy, "endpoint": policy.EndpointPolicy, "identity": policy.IdentityPolicy,
 	}
 	datadriven.Walk(t, "testdata/document", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
@@ -97,9 +97,10 @@ func checkNormal(t *testing.T, doc *policy.Document, normal []byte) {
 	}
 }
 
-// TestNormalFormDecidesAlike: saving a policy changes no decision about the API
-// that it is saved on.
+// TestNormalFormDecidesAlike: printing a policy changes no decision, nor which
+// statement makes it, and saving it none about the API that it is saved on.
 func TestNormalFormDecidesAlike(t *testing.T) {
+	decided := map[policy.Effect]int{}
 	for seed := range uint64(400) {
 		g := policytest.New(seed)
 		text := g.Document()
@@ -109,15 +110,31 @@ func TestNormalFormDecidesAlike(t *testing.T) {
 		}
 		normal := doc.Normalize(target)
 		checkNormal(t, doc, normal)
-		before, after := compile(t, string(text)), compile(t, string(normal))
-		for range 8 {
+		// Printed for no API in particular, short forms stay as they are, and the
+		// decision about every request does.
+		printed, err := doc.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, after, again := compile(t, string(text)), compile(t, string(normal)), compile(t, string(printed))
+		for range 16 {
 			q := g.Query()
-			if !strings.HasPrefix(q.Resource, apiARN) {
+			b := before.Eval(request(t, q))
+			if p := again.Eval(request(t, q)); b != p {
+				t.Fatalf("seed %d: %+v as written, %+v as printed\n%s\n%s\n%+v", seed, b, p, text, printed, q)
+			}
+			if !strings.HasPrefix(q.Resource, apiARN+"/") {
 				continue // execute-api:/ means the API itself only after saving
 			}
-			if b, n := before.Eval(request(t, q)), after.Eval(request(t, q)); b != n {
+			if n := after.Eval(request(t, q)); b != n {
 				t.Fatalf("seed %d: %+v as written, %+v in normal form\n%s\n%s\n%+v", seed, b, n, text, normal, q)
 			}
+			decided[b.Effect]++
+		}
+	}
+	for _, e := range []policy.Effect{policy.Silent, policy.Allow, policy.ExplicitDeny} {
+		if decided[e] < 50 {
+			t.Errorf("only %d decisions about the API are %v", decided[e], e)
 		}
 	}
 }

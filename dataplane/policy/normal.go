@@ -32,6 +32,10 @@ func (d *Document) Normalize(t Target) []byte {
 	})
 }
 
+// MarshalJSON prints the document as Normalize does, but leaves execute-api:/
+// resources as they are. It never fails.
+func (d *Document) MarshalJSON() ([]byte, error) { return d.print(nil), nil }
+
 // print writes the normal form; resource, if not nil, rewrites each resource.
 func (d *Document) print(resource func(string) string) []byte {
 	w := writer{out: make([]byte, 0, len(d.src.text))}

@@ -16,20 +16,38 @@ const (
 	PrivateResourcePolicy
 	// EndpointPolicy belongs to a VPC endpoint.
 	EndpointPolicy
+	// IdentityPolicy belongs to users and roles: it names no principal and may
+	// speak of any service.
+	IdentityPolicy
 )
 
-// Sizes in characters at which policies are refused when saved. A resource
-// policy is measured without white space, an endpoint policy as it was sent.
+// Sizes in characters beyond which policies are refused when saved. An
+// endpoint policy is measured as it was sent, the others without white space.
 const (
 	MaxResourcePolicy = 8192
 	MaxEndpointPolicy = 20480
+	MaxIdentityPolicy = 6144 // of a managed policy
 )
+
+// MaxSize is how many characters a policy of the kind may have when saved.
+func (k Kind) MaxSize() int {
+	switch k {
+	case EndpointPolicy:
+		return MaxEndpointPolicy
+	case IdentityPolicy:
+		return MaxIdentityPolicy
+	}
+	return MaxResourcePolicy
+}
 
 // Validate applies the rules of saving to a document that Parse accepted.
 // Problems forbid it; warnings name what is allowed but seldom meant.
 func (d *Document) Validate(kind Kind) (problems, warnings []Problem) {
 	v := validator{doc: d, kind: kind}
 	v.size()
+	if kind == IdentityPolicy {
+		v.identity()
+	}
 	for i := range d.statements {
 		v.statement(&d.statements[i])
 	}
@@ -59,9 +77,9 @@ func (v *validator) warn(path string, offset int, format string, args ...any) {
 }
 
 func (v *validator) size() {
-	size, limit := utf8.RuneCount(v.doc.src.text), MaxEndpointPolicy
-	if v.kind != EndpointPolicy {
-		size, limit = v.doc.Size(), MaxResourcePolicy
+	size, limit := v.doc.Size(), v.kind.MaxSize()
+	if v.kind == EndpointPolicy {
+		size = utf8.RuneCount(v.doc.src.text)
 	}
 	if size > limit {
 		v.problems = append(v.problems, Problem{
@@ -71,9 +89,10 @@ func (v *validator) size() {
 }
 
 func (v *validator) statement(s *statement) {
-	if s.principal == nil {
+	switch {
+	case s.principal == nil && v.kind != IdentityPolicy:
 		v.fail(s.path, s.offset, missingPrincipal)
-	} else {
+	case s.principal != nil:
 		v.principal(s)
 	}
 	v.action(s)
@@ -81,6 +100,74 @@ func (v *validator) statement(s *statement) {
 	for i := range s.conditions {
 		v.block(s.path+".Condition."+s.conditions[i].name, &s.conditions[i])
 	}
+	if k := v.doc.unsatisfiable(s, v.absent); k != nil {
+		switch {
+		case v.absent(&k.list[0].key):
+			v.warn(k.path, k.offset, "the statement can never match: it needs a value of %s", k.name)
+		case len(k.list) == 1:
+			v.warn(k.path, k.offset, "the statement can never match: this condition on %s never holds", k.name)
+		default:
+			v.warn(k.path, k.offset, "the statement can never match: its conditions on %s exclude each other", k.name)
+		}
+	}
+}
+
+// absent says which keys no request to an API has.
+func (v *validator) absent(k *keyRef) bool {
+	switch {
+	case v.kind == IdentityPolicy: // other services have other keys
+		return false
+	case k.key == keyExtra:
+		return true
+	case v.kind == ResourcePolicy:
+		return endpointKey(k.key)
+	}
+	return false
+}
+
+// endpointKey is a key that only requests through a VPC endpoint have.
+func endpointKey(k Key) bool {
+	switch k {
+	case KeySourceVpc, KeySourceVpce, KeySourceVpcARN, KeyVpcSourceIP:
+		return true
+	}
+	return false
+}
+
+// identity applies what is special about policies of users and roles.
+func (v *validator) identity() {
+	if id := v.doc.id; id != nil {
+		v.fail("Id", id.offset, "an identity policy has no Id; leave it out")
+	}
+	seen := make(map[string]string)
+	for i := range v.doc.statements {
+		s := &v.doc.statements[i]
+		if p := s.principal; p != nil {
+			v.fail(s.path+"."+p.name, p.offset, "an identity policy speaks for whoever carries it; leave %s out", p.name)
+		}
+		if s.sid == nil {
+			continue
+		}
+		at := s.path + ".Sid"
+		if first, again := seen[s.sid.text]; again {
+			v.fail(at, s.sid.offset, "%q is the Sid of %s, too; write another one", s.sid.text, first)
+		} else {
+			seen[s.sid.text] = s.path
+		}
+		if !alphanumeric(s.sid.text) {
+			v.fail(at, s.sid.offset, "%q: the Sid of an identity policy has letters and digits only", s.sid.text)
+		}
+	}
+}
+
+func alphanumeric(s string) bool {
+	for i := range len(s) {
+		c := s[i] | 0x20
+		if (c < 'a' || c > 'z') && (s[i] < '0' || s[i] > '9') {
+			return false
+		}
+	}
+	return true
 }
 
 func (v *validator) principal(s *statement) {
@@ -104,42 +191,102 @@ func (v *validator) principal(s *statement) {
 			canCall = true
 		}
 	}
-	set := &p.compiled
 	switch {
+	case p.negated && p.compiled.anyone:
+		v.warn(path, p.offset, "the statement can never match: NotPrincipal leaves out everyone")
 	case p.negated && !s.deny:
 		v.warn(path, p.offset, "NotPrincipal with Allow admits everyone who is not listed, anonymous callers too; list whom to allow in Principal")
-	case p.negated && !set.anyone && len(set.exact) > 0 && len(set.accounts) == 0:
-		v.warn(path, p.offset, "NotPrincipal with Deny spares nobody unless it also lists the account (and for a session its role)")
-	case !p.negated && !canCall:
+	case p.negated:
+		v.spared(path, p)
+	case !canCall:
 		v.warn(path, p.offset, "the statement can never match: no principal here can call an API")
 	}
 }
 
-func (v *validator) action(s *statement) {
-	path := s.path + "." + s.action.name
-	matches := false
-	for i, e := range s.action.values {
-		service, name, _ := strings.Cut(e.text, ":")
-		if strings.ContainsAny(service, "*?") && service != "*" {
-			v.fail(indexed(path, s.action.values, i), e.offset, "%q: the service before the colon takes no wildcards; write execute-api", e.text)
-		}
-		if e.text == "*" || (service == "*" || strings.EqualFold(service, invokeService)) && name != "" {
-			matches = true
+// spared notices entries of a NotPrincipal with Deny that spare nobody: a caller
+// is spared only if each of his levels is listed.
+func (v *validator) spared(path string, p *principals) {
+	set := &p.compiled
+	named := make(map[string]bool)    // accounts of which a caller is listed
+	sessions := make(map[string]bool) // roles, without path, of which a session is listed
+	each := func(do func(at string, e entry, id identity)) {
+		for _, t := range p.byType {
+			for i, e := range t.values {
+				if id, problem := parseIdentity(e.text); t.name == "AWS" && problem == "" {
+					do(indexed(path+"."+t.name, t.values, i), e, id)
+				}
+			}
 		}
 	}
-	if !matches && !s.action.negated {
-		v.warn(path, s.action.offset, "the statement can never match: no action here belongs to execute-api")
+	each(func(_ string, _ entry, id identity) {
+		switch id.kind {
+		case identityAccount, identityAnyone, identityDeleted:
+			return
+		case identitySession:
+			sessions[id.roleWithoutPath()] = true
+		}
+		named[id.account] = true
+	})
+	each(func(at string, e entry, id identity) {
+		switch id.kind {
+		case identityAnyone, identityDeleted:
+		case identityAccount:
+			if !named[id.account] {
+				v.warn(at, e.offset, "%q spares the account's root user only; list the users, or roles and sessions, beside it", e.text)
+			}
+		default:
+			switch {
+			case !set.accounts[id.account]:
+				v.warn(at, e.offset, "%q spares nobody unless the account %q is listed, too", e.text, id.account)
+			case id.kind == identitySession && !set.roles[id.roleWithoutPath()]:
+				v.warn(at, e.offset, "%q spares nobody unless its role is listed, too, as %q", e.text, id.roleWithoutPath())
+			case id.kind == identityRole && !sessions[id.roleWithoutPath()]:
+				v.warn(at, e.offset, "%q spares nobody unless sessions of the role are listed, too", e.text)
+			}
+		}
+	})
+}
+
+func (v *validator) action(s *statement) {
+	path := s.path + "." + s.action.name
+	for i, e := range s.action.values {
+		service, _, _ := strings.Cut(e.text, ":")
+		if strings.ContainsAny(service, "*?") && service != "*" && e.text != "*" {
+			v.fail(indexed(path, s.action.values, i), e.offset, "%q: the service before the colon takes no wildcards; write execute-api", e.text)
+		}
+	}
+	if v.kind == IdentityPolicy {
+		return
+	}
+	set := compileActions(s.action)
+	matches := false
+	for _, a := range apiActions {
+		matches = matches || set.matchLower(a)
+	}
+	switch {
+	case matches:
+	case s.action.negated:
+		v.warn(path, s.action.offset, "the statement can never match: NotAction leaves out every action of execute-api")
+	default:
+		v.warn(path, s.action.offset, "the statement can never match: no action here belongs to execute-api; it has Invoke, InvalidateCache and ManageConnections")
 	}
 }
 
+// apiActions are all that is ever asked of an API, in lower case.
+var apiActions = []string{"execute-api:invoke", "execute-api:invalidatecache", "execute-api:manageconnections"}
+
 func (v *validator) resource(s *statement) {
 	path := s.path + "." + s.resource.name
-	never := 0
+	never, everything := 0, false
 	for i, e := range s.resource.values {
 		at := indexed(path, s.resource.values, i)
 		v.placeholder(at, e)
 		switch {
 		case e.text == "*":
+			everything = true
+			continue
+		case v.kind == IdentityPolicy && strings.HasPrefix(e.text, shortForm):
+			v.fail(at, e.offset, "%q: an identity policy belongs to no API; write the full ARN", e.text)
 			continue
 		case !strings.HasPrefix(e.text, "arn:") && !strings.HasPrefix(e.text, shortForm):
 			v.fail(at, e.offset, `%q is not a resource; write execute-api:/stage/METHOD/path, a full ARN, or "*"`, e.text)
@@ -149,12 +296,19 @@ func (v *validator) resource(s *statement) {
 			continue
 		}
 		v.variableNames(at, e)
+		everything = everything || e.text == shortForm+"*"
+		if v.kind == IdentityPolicy {
+			continue
+		}
 		if why := neverInvoked(e.text); why != "" {
 			never++
 			v.warn(at, e.offset, "%q can never match: %s", e.text, why)
 		}
 	}
-	if never == len(s.resource.values) && never > 1 && !s.resource.negated {
+	switch {
+	case s.resource.negated && everything:
+		v.warn(path, s.resource.offset, "the statement can never match: NotResource leaves out everything")
+	case never == len(s.resource.values) && never > 1 && !s.resource.negated:
 		v.warn(path, s.resource.offset, "the statement can never match: none of its resources does")
 	}
 }
@@ -181,12 +335,12 @@ func neverInvoked(text string) string {
 		if !slash {
 			return "it ends at the API id; append /* for the whole API"
 		}
-		if api := parts[5][:len(parts[5])-len(rest)]; strings.Contains(api, "*") {
-			return "" // its star may take any number of path elements
+		if api := parts[5][:len(parts[5])-len(rest)]; strings.ContainsAny(api, "*?$") {
+			return "" // they may stand for slashes
 		}
 	}
 	stage, rest, slash := strings.Cut(rest, "/")
-	if strings.ContainsAny(stage, "*$") {
+	if strings.ContainsAny(stage, "*?$") {
 		return ""
 	}
 	if !slash {
@@ -196,8 +350,10 @@ func neverInvoked(text string) string {
 	switch {
 	case verb == "ANY":
 		return "requests have their own verb, never ANY; write *"
-	case !slash && !strings.ContainsAny(verb, "*$"):
+	case !slash && !strings.ContainsAny(verb, "*?$"):
 		return "it ends at the verb; append /* for all paths, or / for the root"
+	case verb != strings.ToUpper(verb) && !strings.ContainsAny(verb, "*?${"):
+		return "requests have their verb in upper case; write " + strings.ToUpper(verb)
 	}
 	return ""
 }
@@ -224,17 +380,31 @@ func (v *validator) key(path string, b *block, kv *keyValues) {
 	if ref.list && b.op.set == noSet && b.op.family != familyNull {
 		v.warn(path, kv.offset, "%s holds a list; write ForAnyValue:%s or ForAllValues:%s", kv.name, b.name, b.name)
 	}
-	switch ref.key {
-	case KeySourceVpc, KeySourceVpce, KeyVpcSourceIP:
-		v.namesSource = true
+	switch {
+	case ref.key == keyExtra && v.kind != IdentityPolicy:
+		v.warn(path, kv.offset, "no request to an API has the key %s%s", kv.name, suggestKey(ref.name))
+	case endpointKey(ref.key):
+		v.namesSource = v.namesSource || ref.key != KeySourceVpcARN
 		if v.kind == ResourcePolicy {
 			v.warn(path, kv.offset, "%s is absent in calls to a public API", kv.name)
 		}
-	case KeySourceIP:
-		if v.kind == PrivateResourcePolicy {
-			v.warn(path, kv.offset, "aws:SourceIp is absent in calls to a private API; use aws:VpcSourceIp")
+	case ref.key == KeySourceIP && v.kind == PrivateResourcePolicy:
+		v.warn(path, kv.offset, "aws:SourceIp is absent in calls to a private API; use aws:VpcSourceIp")
+	}
+}
+
+// suggestKey is a hint at the known key that a name may be a slip of, if any.
+func suggestKey(name string) string {
+	best, bestCost := "", 3
+	for _, known := range keyNames {
+		if cost := editDistance(name, strings.ToLower(known)); cost < bestCost || cost == bestCost && best != "" && len(known) == len(name) {
+			best, bestCost = known, cost
 		}
 	}
+	if best == "" {
+		return ""
+	}
+	return "; did you mean " + best + "?"
 }
 
 // sourceID notices an endpoint id where a VPC id belongs, and the reverse: the
