@@ -36,6 +36,7 @@ type globals struct {
 	Config   kong.ConfigFlag  `help:"YAML file with settings, one key a flag (dns-speed: 60). Flags and POSTERN_… variables win over it." placeholder:"FILE"`
 	Version  kong.VersionFlag `env:"-" help:"Print the version and exit."`
 
+	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
 }
@@ -75,7 +76,7 @@ func untilSignal(parent context.Context) context.Context {
 // run is main without the process: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var c cli
-	c.stdout, c.stderr = stdout, stderr
+	c.stdin, c.stdout, c.stderr = os.Stdin, stdout, stderr
 	exited := -1
 	parser, err := newParser(ctx, &c, stdout, stderr, func(code int) { exited = code })
 	if err != nil {
