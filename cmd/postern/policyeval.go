@@ -69,8 +69,8 @@ Examples:
   postern policy eval --batch < questions.jsonl > answers.jsonl`
 }
 
-// decisionJSON is a decision with its request's place in the file, from 0.
-type decisionJSON struct {
+// evalJSON is a decision with its request's place in the file, from 0.
+type evalJSON struct {
 	Request   int    `json:"request"`
 	Decision  string `json:"decision"`
 	Statement *int   `json:"statement,omitempty"`
@@ -125,7 +125,7 @@ func inFile(file string, i int, err error) error {
 }
 
 func printDecision(g *globals, doc *policy.Document, i int, d policy.Decision) {
-	answer := decisionJSON{Request: i, Decision: jsonlines.Word(d.Effect), Delegated: d.Delegated}
+	answer := evalJSON{Request: i, Decision: jsonlines.Word(d.Effect), Delegated: d.Delegated}
 	text := answer.Decision
 	if d.Statement >= 0 {
 		answer.Statement, answer.Sid = &d.Statement, doc.Sid(d.Statement)

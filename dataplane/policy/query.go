@@ -31,15 +31,21 @@ type Query struct {
 // ParseQuery reads a Query from JSON, strictly: what is not JSON, a member that
 // there is none of, a duplicate one, or a value of the wrong type is an error
 // that says where. A request that is misread is a decision about another one.
-func ParseQuery(text []byte) (*Query, error) {
-	q, err := parseQuery(text)
+func ParseQuery(text []byte) (*Query, error) { return parseQuery(text, false) }
+
+// ParsePartialQuery reads what some requests have in common: as ParseQuery
+// does, but resource may be missing, too.
+func ParsePartialQuery(text []byte) (*Query, error) { return parseQuery(text, true) }
+
+func parseQuery(text []byte, partial bool) (*Query, error) {
+	q, err := readQuery(text, partial)
 	if err != nil {
 		return nil, fmt.Errorf("request: %s", err.Problem.String())
 	}
 	return q, nil
 }
 
-func parseQuery(text []byte) (*Query, *Error) {
+func readQuery(text []byte, partial bool) (*Query, *Error) {
 	p := parser{src: &source{text: text}}
 	root, err := readJSON(p.src)
 	if err != nil {
@@ -76,7 +82,7 @@ func parseQuery(text []byte) (*Query, *Error) {
 		}
 		*into = e.text
 	}
-	if !resource {
+	if !resource && !partial {
 		return nil, p.src.errorf("", root.offset, "resource is missing")
 	}
 	return q, nil

@@ -53,6 +53,16 @@ func TestParseQuery(t *testing.T) {
 	}
 }
 
+func TestParsePartialQuery(t *testing.T) {
+	q, err := policy.ParsePartialQuery([]byte(`{"context":{"aws:SourceIp":[]}}`))
+	if err != nil || q.Resource != "" || len(q.Context) != 1 {
+		t.Errorf("read as %+v, %v", q, err)
+	}
+	if _, err := policy.ParsePartialQuery([]byte(`{"contxt":{}}`)); err == nil || !strings.Contains(err.Error(), "unknown member") {
+		t.Errorf("an unknown member: %v", err)
+	}
+}
+
 // FuzzParseQuery: what is accepted is what encoding/json reads, and evaluates.
 func FuzzParseQuery(f *testing.F) {
 	f.Add([]byte(`{"principal":"arn:aws:iam::1:user/a","resource":"arn:aws:execute-api:a:b:c/d","context":{"aws:SourceVpce":["a","b"],"x":[],"y":1}}`))
