@@ -14,6 +14,7 @@ type policyCmd struct {
 	Check    policyCheckCmd    `cmd:"" help:"Say what is wrong with policies, and what is unusual."`
 	Eval     policyEvalCmd     `cmd:"" help:"Decide requests."`
 	Explain  policyExplainCmd  `cmd:"" help:"Say why a policy decides a request as it does."`
+	Diff     policyDiffCmd     `cmd:"" help:"Say what a change of a policy allows and denies."`
 	Bench    policyBenchCmd    `cmd:"" help:"Measure how fast a policy decides."`
 	Template policyTemplateCmd `cmd:"" help:"Print a resource policy to begin with."`
 }

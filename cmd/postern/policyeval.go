@@ -19,11 +19,15 @@ type requestFlags struct {
 	Context   []string `env:"-" short:"c" sep:"none" help:"Condition key with its value; may be repeated, and a key that is given several times holds a list." placeholder:"KEY=VALUE"`
 }
 
+// stated says whether any part of one request is given.
+func (f *requestFlags) stated() bool {
+	return f.Principal != "" || f.Action != "" || f.Resource != "" || len(f.Context) > 0
+}
+
 // queries are the requests that the flags state or name.
 func (f *requestFlags) queries(g *globals) ([]*policy.Query, error) {
-	stated := f.Principal != "" || f.Action != "" || f.Resource != "" || len(f.Context) > 0
 	switch {
-	case f.Request != "" && stated:
+	case f.Request != "" && f.stated():
 		return nil, usageError{errors.New("--request FILE and the flags of one request exclude each other")}
 	case f.Request != "":
 		return g.loadQueries(f.Request)
@@ -80,7 +84,7 @@ type evalJSON struct {
 
 func (c *policyEvalCmd) Run(ctx context.Context, g *globals) error {
 	if c.Batch {
-		if f := c.requestFlags; c.Policy != "" || c.ExitCode || f.Request+f.Principal+f.Action+f.Resource != "" || len(f.Context) > 0 {
+		if c.Policy != "" || c.ExitCode || c.Request != "" || c.stated() {
 			return usageError{errors.New("--batch takes policies and requests from standard input; no other flag goes with it")}
 		}
 		return jsonlines.Run(ctx, g.stdin, g.stdout)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -8,22 +9,32 @@ import (
 )
 
 type policyExplainCmd struct {
-	Policy string `env:"-" help:"File of the policy; - is standard input." placeholder:"FILE"`
+	clientFlags
+	Decision string `env:"-" help:"Explain a refusal of an edge instead, by the id that it answered in x-postern-decision." placeholder:"ID"`
+	Policy   string `env:"-" help:"File of the policy; - is standard input." placeholder:"FILE"`
 	requestFlags
 }
 
 // Help is shown by `postern policy explain --help`.
 func (policyExplainCmd) Help() string {
 	return `Says why a policy decides a request as it does: each statement, the first element of it that does not fit, what the
-request has and the policy wants, and near misses, single changes of the request that would have it allowed.
+request has and the policy wants, and near misses, single changes of the request that would have it allowed. With
+--decision it asks the cluster for a refusal that an edge made: each edge remembers its last ones.
 
-Example:
+Examples:
+  postern policy explain --decision 1c9a7e5f3b2d4860
   postern policy explain --policy policy.json --resource arn:aws:execute-api:us-west-2:123456789012:abcde12345/prod/GET/pets -c aws:SourceVpce=vpce-0123456789abcdef0`
 }
 
-func (c *policyExplainCmd) Run(g *globals) error {
+func (c *policyExplainCmd) Run(ctx context.Context, g *globals) error {
+	if c.Decision != "" {
+		if c.Policy != "" || c.stated() || c.Request != "" {
+			return usageError{errors.New("--decision ID is of a request that was made; no policy or request goes with it")}
+		}
+		return explainDecision(ctx, g, c.clientFlags, c.Decision)
+	}
 	if c.Policy == "" {
-		return usageError{errors.New("policy explain: --policy FILE must be given")}
+		return usageError{errors.New("policy explain: --policy FILE must be given, or --decision ID")}
 	}
 	if err := once(c.Policy, c.Request); err != nil {
 		return err
