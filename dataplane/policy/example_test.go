@@ -82,6 +82,87 @@ func ExampleProgram_Explain() {
 	//   if aws:SourceVpce were "vpce-01d622316a7df47f9"
 }
 
+// What all requests of a listener have in common is folded into the program:
+// here, that they come through one endpoint, and for which API.
+func ExampleProgram_Bind() {
+	doc, err := policy.Parse([]byte(`{"Statement": [
+	  {"Effect": "Allow", "Principal": "*", "Action": "execute-api:Invoke", "Resource": "execute-api:/prod/*"},
+	  {"Effect": "Deny", "Principal": "*", "Action": "execute-api:Invoke", "Resource": "execute-api:/*",
+	   "Condition": {"StringNotEquals": {"aws:SourceVpce": "vpce-01d622316a7df47f9"}}}]}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	program, err := policy.Compile(doc)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	listener := policy.Known{Action: "execute-api:Invoke", Partition: "aws", Service: "execute-api", Region: "us-west-2", Account: "123456789012"}
+	listener.Resource = "abcde12345/prod/GET/"
+	for _, endpoint := range []string{"vpce-01d622316a7df47f9", "vpce-0393a628149c867ee"} {
+		listener.Set(policy.KeySourceVpce, endpoint)
+		d, constant := program.Bind(&listener).Constant()
+		fmt.Println(endpoint, d.Effect, d.Statement, constant)
+	}
+	// Output:
+	// vpce-01d622316a7df47f9 allow 0 true
+	// vpce-0393a628149c867ee explicit-deny 1 true
+}
+
+// A caller of the API's own account, whose identity policy allows the call while
+// the resource policy says nothing: within one account either is enough.
+func ExampleCombination() {
+	identity, err := policy.Parse([]byte(`{"Statement": {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": "*"}}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	program, err := policy.CompileIdentity(identity)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	q := policy.Query{
+		Principal: "arn:aws:iam::123456789012:user/ada",
+		Resource:  "arn:aws:execute-api:us-west-2:123456789012:abcde12345/prod/GET/pets",
+	}
+	r, err := q.Request()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	call := policy.Combination{
+		Auth: policy.AuthIAM, SameAccount: true,
+		Resource: policy.Verdict{Attached: true, Decision: policy.Decision{Effect: policy.Silent, Statement: -1}},
+		Identity: program.Verdict(r),
+	}
+	own := call.Outcome()
+	call.SameAccount = false // across accounts both must allow
+	other := call.Outcome()
+	fmt.Println(own.Effect, "by the", own.Source)
+	fmt.Println(other.Effect, "by the", other.Source)
+	// Output:
+	// allow by the identity-based policy
+	// silent by the resource-based policy
+}
+
+// What is wrong with a policy, where, and what to write instead.
+func ExampleDocument_Validate() {
+	doc, err := policy.Parse([]byte(`{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "execute-api:Invoke", "Resource": "/pets",
+	  "Condition": {"StringEquals": {"aws:SourceVpc": "vpce-01d622316a7df47f9"}}}}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	problems, warnings := doc.Validate(policy.PrivateResourcePolicy)
+	fmt.Println(problems[0])
+	fmt.Println(warnings[0])
+	// Output:
+	// 1:97: Statement.Resource: "/pets" is not a resource; write execute-api:/stage/METHOD/path, a full ARN, or "*"
+	// 2:52: Statement.Condition.StringEquals.aws:SourceVpc: "vpce-01d622316a7df47f9" is an endpoint id; write it under aws:SourceVpce, or a VPC id here
+}
+
 func ExampleDocument_Normalize() {
 	doc, err := policy.Parse([]byte(`{"Statement": [{"Principal": "*", "Action": ["execute-api:Invoke"],
 		"Effect": "Allow", "Resource": ["execute-api:/*"]}]}`))
