@@ -22,7 +22,7 @@ request has and the policy wants, and near misses, single changes of the request
 --decision it asks the cluster for a refusal that an edge made: each edge remembers its last ones.
 
 Examples:
-  postern policy explain --decision 1c9a7e5f3b2d4860
+  postern policy explain --decision 7h3k9w2x5c
   postern policy explain --policy policy.json --resource arn:aws:execute-api:us-west-2:123456789012:abcde12345/prod/GET/pets -c aws:SourceVpce=vpce-0123456789abcdef0`
 }
 
