@@ -52,6 +52,7 @@ type headMask struct {
 type keyMask struct {
 	inPlace uint64 // the key's bit in Request.present, if its values sit in their place
 	slot    Key    // and that place
+	nowhere bool   // there is no other source of values but Request.Extra
 	// For a present key: hits are the rules that list its value, and XOR with
 	// flip turns them into those that it satisfies. A negated condition and a
 	// rule that does not ask about the key have their bit set in flip.
@@ -207,7 +208,7 @@ func (b *batch) addKey(c *condition, bit uint64) bool {
 	i := slices.IndexFunc(b.keys, func(k keyMask) bool { return k.key.name == c.key.name })
 	if i < 0 {
 		i = len(b.keys)
-		b.keys = append(b.keys, keyMask{key: c.key, slot: c.key.key, inPlace: c.key.inPlace(), absent: b.all, flip: b.all})
+		b.keys = append(b.keys, keyMask{key: c.key, slot: c.key.key, inPlace: c.key.inPlace(), nowhere: c.key.nowhere(), absent: b.all, flip: b.all})
 	}
 	k := &b.keys[i]
 	if k.asked&bit != 0 {
@@ -412,7 +413,11 @@ func (b *batch) asked(r *Request, invoke bool) uint64 {
 	for i := range b.keys {
 		k := &b.keys[i]
 		if r.present&k.inPlace == 0 {
-			alive &= k.elsewhere(r)
+			if k.nowhere && r.Extra == nil {
+				alive &= k.absent
+			} else {
+				alive &= k.elsewhere(r)
+			}
 			continue
 		}
 		v, hits := r.values[k.slot], uint64(0)
@@ -467,7 +472,14 @@ func (b *batch) search(r *Request, invoke bool, best finding) finding {
 		if ru.order >= best.rank {
 			return best // those behind it can't be better either
 		}
-		if (ru.resources == nil || b.pathsHold(i, r)) && (len(ru.conditions) == 0 || ru.conditionsHold(r)) {
+		if b.headed>>i&1 != 0 && ru.usual {
+			if !strings.HasPrefix(view(r.Resource), ru.prefix) {
+				continue
+			}
+		} else if ru.resources != nil && !b.pathsHold(i, r) {
+			continue
+		}
+		if len(ru.conditions) == 0 || ru.conditionsHold(r) {
 			g := grantDirect
 			if delegated>>i&1 != 0 {
 				g = grantDelegate

@@ -138,3 +138,9 @@ func (k *keyRef) inPlace() uint64 {
 	}
 	return 0
 }
+
+// nowhere says that a key whose bit in Request.present is not set has no value
+// but one in Request.Extra.
+func (k *keyRef) nowhere() bool {
+	return k.inPlace() != 0 && k.key != KeyCurrentTime && k.key != KeyEpochTime
+}

@@ -155,6 +155,7 @@ type pattern struct {
 	inner  []string
 	exact  bool // no star: prefix is the whole value
 	open   bool // prefix and a star, nothing else
+	last   byte // the last byte of every match, 0 if there is no such one
 	tokens []token
 	vars   bool // tokens hold variables
 }
@@ -182,8 +183,16 @@ func parsePattern(s string, wildcards, variables bool) pattern {
 			p.inner = append(p.inner, s[:star])
 		}
 	}
-	p.open = p.suffix == "" && len(p.inner) == 0
+	p.finish()
 	return p
+}
+
+// finish works out what is told from the parts of a pattern with stars.
+func (p *pattern) finish() {
+	if n := len(p.suffix); n > 0 {
+		p.last = p.suffix[n-1]
+	}
+	p.open = p.suffix == "" && len(p.inner) == 0
 }
 
 // anything is the pattern of a lone star.
@@ -224,7 +233,7 @@ func newPattern(tokens []token) pattern {
 			p.inner = append(p.inner, t.text)
 		}
 	}
-	p.open = p.suffix == "" && len(p.inner) == 0
+	p.finish()
 	return p
 }
 

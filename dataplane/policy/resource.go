@@ -1,6 +1,9 @@
 package policy
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 const (
 	shortForm        = "execute-api:/" // this API, whatever its ARN
@@ -16,6 +19,8 @@ type resourceSet struct {
 	// matching head and then some path. Nearly all policies name one API.
 	alike bool
 	head  *arnHead
+	// paths are tried behind lead, the text with which all of them begin.
+	lead  string
 	paths []pattern
 	// usual: alike, with a usual head and one path, which is a prefix and a star.
 	// It has a match of its own, in one go, as most policies consist of it.
@@ -79,8 +84,27 @@ func (s *resourceSet) arrange() {
 		s.paths = append(s.paths, p.path)
 	}
 	s.alike = true
+	s.takeLead()
 	s.usual = len(s.paths) == 1 && s.paths[0].open && s.head != nil && s.head.usual
-	s.prefix = s.paths[0].prefix
+	s.prefix = s.lead + s.paths[0].prefix
+}
+
+// takeLead takes what all paths begin with out of them, to compare it once.
+func (s *resourceSet) takeLead() {
+	if len(s.paths) == 1 || slices.ContainsFunc(s.paths, func(p pattern) bool { return p.tokens != nil }) {
+		return
+	}
+	lead := s.paths[0].prefix
+	for i := range s.paths {
+		n := 0
+		for p := s.paths[i].prefix; n < min(len(lead), len(p)) && lead[n] == p[n]; n++ {
+		}
+		lead = lead[:n]
+	}
+	s.lead = lead
+	for i := range s.paths {
+		s.paths[i].prefix = s.paths[i].prefix[len(lead):]
+	}
 }
 
 func (c *compiler) resourcePattern(text string) resourcePattern {
@@ -186,14 +210,18 @@ func (s *resourceSet) match(r *Request) bool {
 // anyPath says whether the sixth part of the request's ARN matches one of the
 // patterns of a set that is alike.
 func (s *resourceSet) anyPath(r *Request) bool {
-	resource := view(r.Resource)
+	resource, ok := strings.CutPrefix(view(r.Resource), s.lead)
+	if !ok {
+		return false
+	}
 	for i := range s.paths {
-		p := &s.paths[i]
-		if p.open {
+		switch p := &s.paths[i]; {
+		case p.open:
 			if strings.HasPrefix(resource, p.prefix) {
 				return true
 			}
-		} else if p.match(resource, r) {
+		case p.last != 0 && (resource == "" || resource[len(resource)-1] != p.last):
+		case p.match(resource, r):
 			return true
 		}
 	}
