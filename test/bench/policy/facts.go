@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/posternhq/postern/dataplane/policy"
+)
+
+// facts are the values of one request in a plain struct: all that an edge fills
+// in, as policy.Request holds it, also what no workload's policy asks for.
+type facts struct {
+	Action, Partition, Service, Region, Account string
+	Resource                                    string // api/stage/METHOD/path
+
+	// Condition keys; empty if absent, which no present value is.
+	SourceVpc, SourceVpce, SourceVpcARN string
+	VpcSourceIP                         netip.Addr
+	SecureTransport                     string
+	UserAgent                           string
+	Time                                time.Time
+
+	// The caller; all empty if he is anonymous. Principal is what a policy would
+	// name him by: his ARN, of a session the role's.
+	Principal        string
+	PrincipalAccount string
+}
+
+// factsOf reads a query. Of the action it takes the spelling away.
+func factsOf(q *policy.Query) (*facts, error) {
+	parts := strings.SplitN(q.Resource, ":", 6)
+	if len(parts) != 6 {
+		return nil, fmt.Errorf("resource %q: not an ARN", q.Resource)
+	}
+	f := &facts{Action: strings.Clone(q.Action), Partition: strings.Clone(parts[1]), Service: strings.Clone(parts[2]), Region: strings.Clone(parts[3]),
+		Account: strings.Clone(parts[4]), Resource: strings.Clone(parts[5])}
+	if strings.EqualFold(f.Action, onlyAction) {
+		f.Action = strings.Clone(onlyAction)
+	}
+	for name, values := range q.Context {
+		v := values[0]
+		var err error
+		switch name {
+		case "aws:SourceVpc":
+			f.SourceVpc = v
+		case "aws:SourceVpce":
+			f.SourceVpce = v
+		case "aws:SourceVpcArn":
+			f.SourceVpcARN = v
+		case "aws:SecureTransport":
+			f.SecureTransport = v
+		case "aws:UserAgent":
+			f.UserAgent = v
+		case "aws:VpcSourceIp":
+			f.VpcSourceIP, err = netip.ParseAddr(v)
+		case "aws:CurrentTime":
+			f.Time, err = time.Parse(time.RFC3339, v)
+		default:
+			err = fmt.Errorf("no field for it")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("context %s: %w", name, err)
+		}
+	}
+	if q.Principal != "" {
+		p, err := policy.ParsePrincipal(q.Principal)
+		if err != nil {
+			return nil, err
+		}
+		f.PrincipalAccount, f.Principal = p.Account, p.ARN
+		if p.RoleARN != "" {
+			f.Principal = p.RoleARN
+		}
+	}
+	return f, nil
+}
+
+// arn is the resource's ARN in one text, as other engines read it best.
+func (f *facts) arn() string {
+	return "arn:" + f.Partition + ":" + f.Service + ":" + f.Region + ":" + f.Account + ":" + f.Resource
+}
+
+// addr is the source address, for an absent one an address that is in no network
+// of any workload.
+func (f *facts) addr() netip.Addr {
+	if !f.VpcSourceIP.IsValid() {
+		return netip.IPv6Unspecified()
+	}
+	return f.VpcSourceIP
+}
+
+func isAccount(principal string) bool { return !strings.HasPrefix(principal, "arn:") }

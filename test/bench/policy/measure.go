@@ -1,0 +1,246 @@
+package main
+
+import (
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// slice is how long a contender is measured before the next one has its turn.
+	// It is short, so that whatever else the machine does strikes all alike, and
+	// long enough to fill caches and predictors anew.
+	slice = 4 * time.Millisecond
+	// peerEvery: peers are so much slower that they need no precision; they take
+	// part in every fourth round.
+	peerEvery = 4
+	minRounds = 9
+	// hotSet is how many requests are repeated: few enough to stay in the first
+	// cache, enough not to be one lucky path.
+	hotSet = 16
+)
+
+// figure is what was measured of one contender; times are nanoseconds a decision.
+type figure struct {
+	Name     string  `json:"name"`
+	Peer     bool    `json:"peer"`
+	Absent   string  `json:"absent,omitempty"`
+	Repeated float64 `json:"repeated_ns"`
+	Shuffled float64 `json:"shuffled_ns"`
+	Bytes    float64 `json:"bytes"`
+	Allocs   float64 `json:"allocs"`
+	// Of the rounds in which both took part, the median of the ratio.
+	RepeatedOfLimit float64 `json:"repeated_of_limit"`
+	ShuffledOfLimit float64 `json:"shuffled_of_limit"`
+
+	repeated, shuffled []float64 // by round, NaN where it paused
+}
+
+// runner measures one contender.
+type runner struct {
+	*contender
+	figure
+	wrap   int // how many requests it takes in turn
+	cursor int
+	n      int // decisions a slice
+	hot    int // passes over hotSet a slice
+}
+
+func newRunner(c *contender, requests int) *runner {
+	r := &runner{contender: c, figure: figure{Name: c.name, Peer: c.peer, Absent: c.absent}, wrap: requests}
+	if c.absent != "" {
+		return r
+	}
+	if c.covers != nil {
+		r.wrap = len(c.covers)
+	}
+	// Double until a slice is full.
+	for r.n = 1; ; r.n *= 2 {
+		t := r.time(func() { r.decide(0, min(r.n, r.wrap)) })
+		if r.n >= r.wrap || t > slice/2 {
+			perDecision := t / time.Duration(min(r.n, r.wrap))
+			r.n = max(1, int(slice/max(1, perDecision)))
+			break
+		}
+	}
+	r.hot = max(1, r.n/hotSet)
+	return r
+}
+
+func (r *runner) time(f func()) time.Duration {
+	start := time.Now()
+	f()
+	return time.Since(start)
+}
+
+// turn decides n requests from where the last turn ended.
+func (r *runner) turn(n int) {
+	r.decide(r.cursor, n)
+	r.cursor = (r.cursor + n) % r.wrap
+}
+
+// round is one slice of each kind.
+func (r *runner) round(active bool) {
+	if !active || r.absent != "" {
+		r.repeated, r.shuffled = append(r.repeated, math.NaN()), append(r.shuffled, math.NaN())
+		return
+	}
+	hot := min(hotSet, r.wrap)
+	if r.n > hot {
+		r.decide(0, hot)
+	}
+	passes := r.hot
+	n := passes * hot
+	var t time.Duration
+	if r.n < hot { // too slow for all of them in a slice
+		n = r.n
+		from := len(r.repeated) % hot
+		t = r.time(func() { r.decide(from, min(n, hot-from)) })
+		n = min(n, hot-from)
+	} else {
+		t = r.time(func() {
+			for range passes {
+				r.decide(0, hot)
+			}
+		})
+	}
+	r.repeated = append(r.repeated, float64(t)/float64(n))
+	// Caches are as full of these requests as they get before the clock starts.
+	if r.n > r.wrap {
+		r.turn(min(r.n, r.wrap))
+	}
+	t = r.time(func() { r.turn(r.n) })
+	r.shuffled = append(r.shuffled, float64(t)/float64(r.n))
+}
+
+// allocations are those of a slice, or of a few decisions.
+func (r *runner) allocations() {
+	n := max(1, min(r.n, r.wrap))
+	var before, after runtime.MemStats
+	r.turn(1)
+	runtime.ReadMemStats(&before)
+	r.turn(n)
+	runtime.ReadMemStats(&after)
+	r.Bytes, r.Allocs = float64(after.TotalAlloc-before.TotalAlloc)/float64(n), float64(after.Mallocs-before.Mallocs)/float64(n)
+}
+
+// measure gives everyone turns until the time is over.
+func measure(f *field, budget time.Duration) []figure {
+	var runners []*runner
+	var limit *runner
+	for _, c := range f.contenders {
+		r := newRunner(c, len(f.workload.Queries))
+		if c.name == nameLimit {
+			limit = r
+		}
+		runners = append(runners, r)
+	}
+	end := time.Now().Add(budget)
+	for round := 0; round < minRounds || time.Now().Before(end); round++ {
+		if round%peerEvery == 0 {
+			for _, r := range runners {
+				if r.slow() {
+					r.round(true)
+				}
+			}
+			// Nobody pays for the garbage of others.
+			runtime.GC()
+		}
+		for _, r := range runners {
+			if !r.slow() {
+				r.round(true)
+			} else if round%peerEvery != 0 {
+				r.round(false)
+			}
+		}
+	}
+	out := make([]figure, len(runners))
+	for i, r := range runners {
+		if r.absent == "" {
+			r.allocations()
+			r.Repeated, r.Shuffled = median(r.repeated), median(r.shuffled)
+			r.RepeatedOfLimit, r.ShuffledOfLimit = medianRatio(r.repeated, limit.repeated), medianRatio(r.shuffled, limit.shuffled)
+		}
+		out[i] = r.figure
+	}
+	return out
+}
+
+// slow contenders allocate, and take part in some rounds only.
+func (r *runner) slow() bool { return r.Name != nameUnbound && r.Name != nameBound && r.Name != nameLimit }
+
+func median(values []float64) float64 {
+	values = slices.DeleteFunc(slices.Clone(values), math.IsNaN)
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+func medianRatio(of, by []float64) float64 {
+	ratios := make([]float64, len(of))
+	for i := range of {
+		ratios[i] = of[i] / by[i]
+	}
+	return median(ratios)
+}
+
+// scaling is how many decisions two processors make for each that one makes,
+// each with requests of its own.
+func scaling(f *field) (float64, error) {
+	if runtime.GOMAXPROCS(0) < 2 {
+		return math.NaN(), nil
+	}
+	var two [2]*runner
+	for i := range two {
+		c, err := newPostern(f)
+		if err != nil {
+			return 0, err
+		}
+		two[i] = newRunner(c, len(f.workload.Queries))
+	}
+	n := 4 * max(two[0].n, two[1].n)
+	var ratios []float64
+	for range 15 {
+		alone := two[0].time(func() { two[0].turn(n) })
+		together := two[0].time(func() {
+			var wg sync.WaitGroup
+			for _, r := range two {
+				wg.Go(func() { r.turn(n) })
+			}
+			wg.Wait()
+		})
+		ratios = append(ratios, 2*float64(alone)/float64(together))
+	}
+	return median(ratios), nil
+}
+
+// compiling is what Parse and Compile take together.
+type compiling struct {
+	Workload  string  `json:"workload"`
+	Document  int     `json:"document_bytes"`
+	MS        float64 `json:"compile_ms"`
+	Allocated float64 `json:"allocated_mb"`
+}
+
+func measureCompiling(name string, document []byte, budget time.Duration) (compiling, error) {
+	c := compiling{Workload: name, Document: len(document)}
+	var times []float64
+	for end := time.Now().Add(budget); len(times) < 3 || time.Now().Before(end); {
+		runtime.GC()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		start := time.Now()
+		if _, err := compile(document); err != nil {
+			return c, err
+		}
+		times = append(times, float64(time.Since(start))/1e6)
+		runtime.ReadMemStats(&after)
+		c.Allocated = float64(after.TotalAlloc-before.TotalAlloc) / 1e6
+	}
+	c.MS = median(times)
+	return c, nil
+}
