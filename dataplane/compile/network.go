@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unique"
 
 	"github.com/gaissmai/bart"
 
@@ -23,6 +24,10 @@ type Endpoint struct {
 	// Policy is nil for full access.
 	Policy *policy.Program
 	ENIs   []Eni
+
+	bound   *policy.Program // Policy, bound to what the endpoint knows
+	settled bool            // bound decides all requests alike
+	place   unique.Handle[endpointPlace]
 
 	cidrs  []netip.Prefix
 	groups []string
@@ -47,6 +52,7 @@ func compileEndpoint(m *edgev1.VpcEndpoint) (*Endpoint, error) {
 	if e.Policy, err = compilePolicy(m.GetPolicy()); err != nil {
 		return nil, err
 	}
+	e.bind()
 	for _, n := range m.GetEnis() {
 		eni := Eni{ID: n.GetId(), AZ: n.GetAz()}
 		if eni.Address, err = netip.ParseAddr(n.GetAddress()); err != nil {
@@ -102,11 +108,13 @@ type VPC struct {
 	ID      string
 	Account string
 	Region  string
+	ARN     string
 	CIDRs   []netip.Prefix
 	// LoopbackOctet is x of the 127.x.0.0/16 that stands for the VPC on one
 	// machine; 0 if addresses are as they are.
 	LoopbackOctet uint8
 
+	arn    unique.Handle[string]
 	routed map[netip.Addr]netip.Addr // machine address to VPC-side address
 }
 
@@ -115,6 +123,8 @@ func compileVPC(m *edgev1.Vpc) (*VPC, error) {
 		return nil, fmt.Errorf("loopback octet %d is above 254", m.GetLoopbackOctet())
 	}
 	v := &VPC{ID: m.GetId(), Account: m.GetAccount(), Region: m.GetRegion(), LoopbackOctet: uint8(m.GetLoopbackOctet())}
+	v.ARN = "arn:" + policy.PartitionOf(v.Region) + ":ec2:" + v.Region + ":" + v.Account + ":vpc/" + v.ID
+	v.arn = unique.Make(v.ARN)
 	var err error
 	if v.CIDRs, err = prefixes(m.GetCidrs()); err != nil {
 		return nil, err

@@ -39,6 +39,7 @@ func (c Config) compileStage(m *edgev1.Stage) (*Stage, error) {
 	if s.Policy, err = compilePolicy(m.GetPolicy()); err != nil {
 		return nil, err
 	}
+	s.bind()
 	if s.Router, err = c.compileRoutes(m); err != nil {
 		return nil, err
 	}

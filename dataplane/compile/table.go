@@ -74,6 +74,10 @@ type Stage struct {
 	MethodSettings         map[string]*apigatewayv1.MethodSetting
 	// Canary is nil if all traffic is this stage's.
 	Canary *Canary
+
+	bound   *policy.Program // Policy, bound to what the stage knows
+	settled bool            // bound decides all requests alike
+	ways    *ways
 }
 
 // Canary takes part of a stage's traffic.

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unsafe"
 
 	"github.com/posternhq/postern/dataplane/compile"
 	"github.com/posternhq/postern/dataplane/integration"
@@ -27,6 +26,7 @@ type request struct {
 	in       *installed
 	arrival  *vpce.Arrival
 	endpoint *compile.Endpoint
+	vpc      *compile.VPC
 	api      *compile.API
 	stage    *compile.Stage
 	method   *compile.Method
@@ -39,7 +39,6 @@ type request struct {
 	policy   policy.Request
 	resource []byte // api/stage/VERB/path, backed by scratch if it fits
 	scratch  [512]byte
-	vpcARN   [128]byte
 
 	// evaluated: policies were asked; this is what each said, and all together.
 	evaluated bool
@@ -167,16 +166,8 @@ func (q *request) describe(r *http.Request) verdict {
 	p.Set(policy.KeySourceVpce, q.arrival.Endpoint)
 	p.SetAddr(policy.KeyVpcSourceIP, q.arrival.Source)
 	if vpc := q.in.VPC(q.arrival.VPC); vpc != nil {
-		a := append(q.vpcARN[:0], "arn:"...)
-		a = append(a, p.Partition...)
-		a = append(a, ":ec2:"...)
-		a = append(a, vpc.Region...)
-		a = append(a, ':')
-		a = append(a, vpc.Account...)
-		a = append(a, ":vpc/"...)
-		a = append(a, vpc.ID...)
-		// The text lives as long as the request, which outlives its evaluation.
-		p.Set(policy.KeySourceVpcARN, unsafe.String(unsafe.SliceData(a), len(a)))
+		q.vpc = vpc
+		p.Set(policy.KeySourceVpcARN, vpc.ARN)
 	}
 	switch q.in.sourceIP {
 	case "client":
@@ -195,10 +186,11 @@ func (q *request) authorize(r *http.Request) verdict {
 		}
 		return iamUnavailable
 	}
+	by := q.programs()
 	c := &q.policies
-	c.Private, c.Resource = q.arrival.Private(), q.stage.Policy.Verdict(&q.policy)
+	c.Private, c.Resource = q.arrival.Private(), by.Resource.Verdict(&q.policy)
 	q.evaluated = true
-	if _, open := c.Gate(); open && q.endpoint != nil && q.endpoint.Policy != nil {
+	if _, open := c.Gate(); open && by.Endpoint != nil {
 		// With a policy of its own the endpoint reads the Authorization header of
 		// methods without authorization (§6.5); only signatures may be in it.
 		if values := r.Header["Authorization"]; len(values) > 0 && q.prepared.auth == authNone {
@@ -207,7 +199,7 @@ func (q *request) authorize(r *http.Request) verdict {
 			}
 			return badAuthorization
 		}
-		c.Endpoint = q.endpoint.Policy.Verdict(&q.policy)
+		c.Endpoint = by.Endpoint.Verdict(&q.policy)
 	}
 	o, open := c.Gate()
 	if open {
@@ -228,6 +220,18 @@ func (q *request) authorize(r *http.Request) verdict {
 		return policyDeny
 	}
 	return policySilent
+}
+
+// programs are those that decide about the request.
+func (q *request) programs() compile.Policies {
+	if q.policy.Principal == nil {
+		return q.stage.PoliciesFor(q.api, q.endpoint, q.vpc)
+	}
+	p := compile.Policies{Resource: q.stage.Policy}
+	if q.endpoint != nil {
+		p.Endpoint = q.endpoint.Policy
+	}
+	return p
 }
 
 // algorithm begins the Authorization header of a signed request.

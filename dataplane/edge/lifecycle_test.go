@@ -16,8 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/posternhq/postern/dataplane/compile"
 	"github.com/posternhq/postern/dataplane/vpce"
 	"github.com/posternhq/postern/internal/netx"
@@ -431,14 +429,7 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 
 // decision is an edge with a request to decide.
 func decision(t testing.TB, w *world) (*Edge, *request, *http.Request) {
-	e, err := New(Config{
-		Network: netx.Host(), Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-		Certificates: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("none") },
-		AZs:          []string{"none"}, Headers: true,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := bare(t)
 	table, rejected := compile.Config{Integration: e.Prepare}.Compile(nil, w.update(t, 1))
 	if len(rejected) > 0 {
 		t.Fatal(rejected)
