@@ -11,7 +11,8 @@
 //  4. After Wait has reported an index as reached, no registered place of those
 //     kinds decides by an older version.
 //
-// Publisher serves EdgeSync on every node; Barrier answers for all places and
+// Publisher serves EdgeSync on every node, and asks edges over it for what only
+// they know; Barrier answers for all places and
 // counts only on the leader. It owns streams, acknowledgements and the barrier.
 // It leaves to others what resources contain (snapshot, dnsfeed), who may
 // connect (Config.Authorize), how registrations are written (Config.Register),

@@ -11,6 +11,10 @@
 // the order of versions. After Install has returned, no request that begins is
 // decided by an older table, and every new listener accepts connections.
 //
+// Each refusal is kept for a while with its evidence, a bounded number of them,
+// and FindDecision explains it by the policies that decided. What passes leaves
+// nothing behind.
+//
 // The content of tables is made by package compile, and how they get here is
 // the business of package receive.
 package edge
