@@ -31,7 +31,7 @@ requests are not in the figures; allocations are those of everything that ran me
 
 Examples:
   postern policy bench --policy policy.json --requests requests.jsonl
-  postern policy bench --policy policy.json --requests requests.jsonl --bind resource=abcde12345/prod/ --bind anonymous --svg bench.svg`
+  postern policy bench --policy policy.json --requests requests.jsonl --bind resource=arn:aws:execute-api:us-west-2:123456789012:abcde12345/prod/ --bind anonymous --svg bench.svg`
 }
 
 type benchJSON struct {
@@ -147,10 +147,7 @@ func parseBind(list []string) (*policy.Known, error) {
 	known := &policy.Known{}
 	for _, kv := range list {
 		name, value, given := strings.Cut(kv, "=")
-		fields := map[string]*string{
-			"action": &known.Action, "partition": &known.Partition, "service": &known.Service,
-			"region": &known.Region, "account": &known.Account, "resource": &known.Resource,
-		}
+		fields := map[string]*string{"action": &known.Action, "resource": &known.Resource}
 		field, isField := fields[name]
 		key, isKey := policy.LookupKey(name)
 		switch {
@@ -165,7 +162,7 @@ func parseBind(list []string) (*policy.Known, error) {
 		case isKey:
 			known.SetAbsent(key)
 		default:
-			return nil, usageError{fmt.Errorf("--bind %s: want action, partition, service, region, account, resource, anonymous or a condition key of the data plane", kv)}
+			return nil, usageError{fmt.Errorf("--bind %s: want action, resource (how its ARN begins), anonymous or a condition key of the data plane", kv)}
 		}
 	}
 	return known, nil

@@ -63,8 +63,7 @@ type ways struct {
 // agree with what the edge tells the policies about a request.
 func stageKnows(s *Stage) policy.Known {
 	k := edgeKnows(s.Region)
-	k.Account = s.Account
-	k.Resource = s.APIID + "/" + s.Name + "/"
+	k.Resource += s.Account + ":" + s.APIID + "/" + s.Name + "/"
 	return k
 }
 
@@ -72,7 +71,7 @@ func stageKnows(s *Stage) policy.Known {
 // decide is not in it, since a change of them compiles nothing anew.
 func edgeKnows(region string) policy.Known {
 	k := policy.Known{
-		Action: policy.DefaultAction, Partition: policy.PartitionOf(region), Service: "execute-api", Region: region,
+		Action: policy.DefaultAction, Resource: arnPrefix(region),
 		Anonymous: true,
 	}
 	k.Set(policy.KeySecureTransport, "true")
@@ -83,6 +82,11 @@ func edgeKnows(region string) policy.Known {
 		k.SetAbsent(key)
 	}
 	return k
+}
+
+// arnPrefix is how the ARNs of a region's APIs begin.
+func arnPrefix(region string) string {
+	return "arn:" + policy.PartitionOf(region) + ":execute-api:" + region + ":"
 }
 
 // knowPlace adds what holds for every request that comes in at a place.

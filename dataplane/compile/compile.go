@@ -150,6 +150,7 @@ func (n *next) put(r Resource) error {
 		}
 		a := n.api(nm.id)
 		a.declared, a.Account, a.Region, a.Type = true, m.GetAccount(), m.GetRegion(), m.GetEndpointType()
+		a.ARN = arnPrefix(a.Region) + a.Account + ":" + a.ID
 	case "stage":
 		m, err := decode(r.Body, &edgev1.Stage{})
 		if err != nil {
@@ -322,7 +323,7 @@ func (n *next) reject(resource string, reason error) {
 	case "api":
 		if old := n.prev.API(nm.id); old != nil {
 			a := n.api(nm.id)
-			a.declared, a.Account, a.Region, a.Type = true, old.Account, old.Region, old.Type
+			a.declared, a.Account, a.Region, a.Type, a.ARN = true, old.Account, old.Region, old.Type, old.ARN
 		}
 	case "stage":
 		if old, ok := n.prev.apis.get(nm.id); ok && old.stages[nm.stage] != nil {

@@ -44,6 +44,9 @@ type API struct {
 	Account string
 	Region  string
 	Type    string // PRIVATE, REGIONAL, EDGE
+	// ARN is arn:partition:execute-api:region:account:id, how the ARN of all that
+	// is called begins.
+	ARN string
 
 	declared bool // by its own resource; stages alone don't make an API
 	stages   map[string]*Stage

@@ -138,20 +138,17 @@ func (q *request) resolve(r *http.Request) verdict {
 
 // describe states the request as policies see it.
 func (q *request) describe(r *http.Request) verdict {
-	b := append(q.scratch[:0], q.api.ID...)
+	b := append(q.scratch[:0], q.api.ARN...)
 	b = append(b, '/')
 	b = append(b, q.stage.Name...)
 	b = append(b, '/')
 	b = append(b, r.Method...)
 	b = append(b, q.rest...)
-	q.resource = b
 
 	p := &q.policy
-	p.Action = "execute-api:Invoke"
-	p.Partition, p.Service, p.Region, p.Account = policy.PartitionOf(q.api.Region), "execute-api", q.api.Region, q.api.Account
-	p.Resource = b
+	p.Action, p.Resource = policy.DefaultAction, b
 	// The limit is one of authorization; an endpoint always authorizes.
-	if q.arnLength() > maxARN && (q.arrival.Private() || q.stage.Policy != nil || q.prepared.auth != authNone) {
+	if len(b) > maxARN && (q.arrival.Private() || q.stage.Policy != nil || q.prepared.auth != authNone) {
 		return arnTooLong
 	}
 	p.Time = q.time
@@ -253,25 +250,15 @@ func headerValue(values []string) string {
 	return strings.Join(values, ",")
 }
 
-// arnLength is the length of the request's ARN.
-func (q *request) arnLength() int {
-	p := &q.policy
-	return len("arn:") + len(p.Partition) + len(":execute-api:") + len(p.Region) + len(":") + len(p.Account) + len(":") + len(q.resource)
-}
-
 // appendARN writes the request's ARN with the account masked, as in messages to
 // the caller.
 func (q *request) appendARN(b []byte) []byte {
-	p := &q.policy
-	b = append(b, "arn:"...)
-	b = append(b, p.Partition...)
-	b = append(b, ":execute-api:"...)
-	b = append(b, p.Region...)
-	b = append(b, ':')
+	account := q.api.Account
+	at := len(q.api.ARN) - len(":") - len(q.api.ID)
+	b = append(b, q.policy.Resource[:at-len(account)]...)
 	b = append(b, "********"...)
-	b = append(b, p.Account[max(0, len(p.Account)-4):]...)
-	b = append(b, ':')
-	return append(b, q.resource...)
+	b = append(b, account[max(0, len(account)-4):]...)
+	return append(b, q.policy.Resource[at:]...)
 }
 
 // reset makes the request ready for another one and lets go of all it refers to.

@@ -5,6 +5,9 @@ import "strings"
 const (
 	arnParts = 6 // arn:partition:service:region:account:resource
 	arnColon = arnParts - 1
+
+	servicePart = 2
+	accountPart = 4
 )
 
 // splitARN cuts at the first five colons; the sixth part keeps any further

@@ -183,19 +183,18 @@ func (b *batch) addResources() {
 		return
 	}
 	for i := range b.rules {
-		r, bit := b.rules[i].resources, uint64(1)<<i
-		if r == nil || !r.alike || r.negated {
+		ru, bit := &b.rules[i], uint64(1)<<i
+		if ru.resources == nil || !ru.resources.alike || ru.resources.negated {
 			continue
 		}
 		b.headed |= bit
-		at := slices.IndexFunc(b.heads, func(h headMask) bool { return h.head == r.head })
-		switch {
-		case r.head == nil:
-		case at >= 0:
-			b.heads[at].rules |= bit
-		default:
-			b.heads = append(b.heads, headMask{r.head, bit})
+		ru.text = strings.TrimPrefix(ru.text, ru.resources.head.text)
+		at := slices.IndexFunc(b.heads, func(h headMask) bool { return h.head == ru.resources.head })
+		if at < 0 {
+			at = len(b.heads)
+			b.heads = append(b.heads, headMask{head: ru.resources.head})
 		}
+		b.heads[at].rules |= bit
 	}
 }
 
@@ -461,9 +460,14 @@ func (b *batch) search(r *Request, invoke bool, best finding) finding {
 	if alive == 0 || b.resources != nil && !b.resources.match(r) {
 		return best
 	}
+	path := "" // which part that is does not depend on the head that was found there
 	for i := range b.heads {
-		if h := &b.heads[i]; alive&h.rules != 0 && !h.head.match(r) {
-			alive &^= h.rules
+		if h := &b.heads[i]; alive&h.rules != 0 {
+			if behind, ok := h.head.cut(view(r.Resource)); ok {
+				path = behind
+			} else {
+				alive &^= h.rules
+			}
 		}
 	}
 	for ; alive != 0; alive &= alive - 1 {
@@ -472,11 +476,17 @@ func (b *batch) search(r *Request, invoke bool, best finding) finding {
 		if ru.order >= best.rank {
 			return best // those behind it can't be better either
 		}
-		if b.headed>>i&1 != 0 && ru.usual {
-			if !strings.HasPrefix(view(r.Resource), ru.prefix) {
+		switch {
+		case ru.resources == nil:
+		case b.headed>>i&1 == 0:
+			if !ru.resources.match(r) {
 				continue
 			}
-		} else if ru.resources != nil && !b.pathsHold(i, r) {
+		case ru.usual:
+			if !strings.HasPrefix(path, ru.text) {
+				continue
+			}
+		case !ru.resources.anyPath(path, r):
 			continue
 		}
 		if len(ru.conditions) == 0 || ru.conditionsHold(r) {
@@ -488,15 +498,6 @@ func (b *batch) search(r *Request, invoke bool, best finding) finding {
 		}
 	}
 	return best
-}
-
-// pathsHold tries the resources of a rule, whose head has been matched already
-// if the rule is headed.
-func (b *batch) pathsHold(i int, r *Request) bool {
-	if b.headed>>i&1 != 0 {
-		return b.rules[i].resources.anyPath(r)
-	}
-	return b.rules[i].resources.match(r)
 }
 
 // acting are the rules that are about the request's action.

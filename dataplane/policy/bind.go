@@ -7,9 +7,10 @@ import "strings"
 // empty, or was not set, is not known. A Known is not changed by Bind and may
 // be used for several Programs.
 type Known struct {
-	// Action, Partition, Service, Region and Account are as in Request.
-	Action, Partition, Service, Region, Account string
-	// Resource is how Request.Resource begins, for example abcde12345/prod/GET/.
+	// Action is as in Request.
+	Action string
+	// Resource is how Request.Resource begins, for example
+	// arn:aws:execute-api:us-west-2:123456789012:abcde12345/prod/GET/.
 	Resource string
 	// Anonymous: there is no Principal, and no condition key that follows from
 	// one: those that SetPrincipal sets, tags and organisation paths are absent.
@@ -64,6 +65,7 @@ func (p *Program) Bind(k *Known) *Program {
 		heads:     make(map[*arnHead]boundHead),
 		resources: make(map[*resourceSet]boundSet),
 	}
+	b.splitResource()
 	rules := make([]rule, 0, len(p.rules))
 	for i := range p.rules {
 		if ru := p.rules[i]; b.bind(&ru) {
@@ -78,6 +80,10 @@ type binder struct {
 	// What rules share they go on sharing.
 	heads     map[*arnHead]boundHead
 	resources map[*resourceSet]boundSet
+
+	parts [arnParts]string // of Known.Resource, as far as they are whole; the last is how the path begins
+	whole int              // how many of them are known to the end
+	held  *arnHead         // of a resource whose head is known: what no pattern need be compared with
 }
 
 type boundHead struct {
@@ -88,6 +94,16 @@ type boundHead struct {
 type boundSet struct {
 	set   *resourceSet
 	truth truth
+}
+
+// splitResource finds out which parts of the resource are known.
+func (b *binder) splitResource() {
+	parts, n := splitARN(b.Resource)
+	b.parts, b.whole = parts, n-1
+	if n == arnParts {
+		text := b.Resource[:len(b.Resource)-len(parts[arnColon])]
+		b.held = &arnHead{exact: true, held: true, text: text, parts: [arnColon]pattern{anything, anything, anything, anything, anything}}
+	}
 }
 
 // bind takes the tests that hold out of a rule. It reports false if one fails.
@@ -198,22 +214,15 @@ func (b *binder) bindResource(p *resourcePattern) truth {
 	case p.never:
 		return no
 	case p.short:
-		if b.Service != "" && b.Service != invokeService {
+		if b.whole > servicePart && b.parts[servicePart] != invokeService {
 			return no
 		}
-		_, rest, slash := strings.Cut(b.Resource, "/")
-		if !slash {
-			return unknown
+		if _, rest, slash := strings.Cut(b.parts[arnColon], "/"); slash {
+			return b.path(&p.path, rest)
 		}
-		t := b.path(&p.path, rest)
-		if t == yes && b.Service == "" {
-			t = unknown
-		}
-		return t
-	}
-	t := b.path(&p.path, b.Resource)
-	if t == no || p.head == nil {
-		return t
+		return unknown
+	case p.head == nil:
+		return yes
 	}
 	bound, ok := b.heads[p.head]
 	if !ok {
@@ -221,33 +230,26 @@ func (b *binder) bindResource(p *resourcePattern) truth {
 		b.heads[p.head] = bound
 	}
 	p.head = bound.head
-	if bound.truth == yes {
-		return t
+	switch bound.truth {
+	case yes:
+		return b.path(&p.path, b.parts[arnColon])
+	case no:
+		return no
 	}
-	return bound.truth
+	return unknown
 }
 
-// bindHead keeps of the five parts before the path those that are not known to
-// match; the head is nil if that is none.
+// bindHead puts held in place of a head that is known to match.
 func (b *binder) bindHead(h *arnHead) boundHead {
-	left := *h
-	open := false
-	for i, known := range [arnColon]string{"arn", b.Partition, b.Service, b.Region, b.Account} {
-		switch part := &left.parts[i]; {
-		case part.any():
-		case known == "":
-			open = true
-		case !part.match(known, nil):
-			return boundHead{nil, no}
-		default:
-			*part = anything
+	for i := range min(b.whole, arnColon) {
+		if !h.parts[i].match(b.parts[i], nil) {
+			return boundHead{h, no}
 		}
 	}
-	if !open {
-		return boundHead{nil, yes}
+	if b.held != nil {
+		return boundHead{b.held, yes}
 	}
-	left.settle()
-	return boundHead{&left, unknown}
+	return boundHead{h, unknown}
 }
 
 // path says whether a text that begins with known matches a pattern.

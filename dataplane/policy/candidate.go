@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -84,7 +85,7 @@ func (c *collector) takeGeneral() {
 func (c *collector) entry(text string) {
 	who := ""
 	if digits(text) {
-		who, text = " (of account "+text+")", "arn:"+orDefault(c.req.Partition, defaultPartition)+":iam::"+text+":root"
+		who, text = " (of account "+text+")", "arn:"+cmp.Or(c.arnPart(1), "aws")+":iam::"+text+":root"
 	}
 	p, err := ParsePrincipal(text)
 	if err != nil {
@@ -172,6 +173,12 @@ func (c *collector) condition(t *elementTest) {
 	c.source = ""
 }
 
+// arnPart is a part of the resource's ARN.
+func (c *collector) arnPart(i int) string {
+	parts, _ := splitARN(string(c.req.Resource))
+	return parts[i]
+}
+
 // arn proposes an ARN like a pattern; an account is more than a letter.
 func (c *collector) arn(t *elementTest, pattern string) {
 	parts, n := splitTokens(tokenize(pattern, true, c.doc.variables()))
@@ -182,7 +189,7 @@ func (c *collector) arn(t *elementTest, pattern string) {
 	for i := range parts {
 		fill := "x"
 		if i == arnColon-1 {
-			fill = orDefault(c.req.Account, fill)
+			fill = cmp.Or(c.arnPart(accountPart), fill)
 		}
 		var ok bool
 		if text[i], ok = c.sample(parts[i], fill); !ok {
@@ -236,7 +243,7 @@ func (c *collector) number(t *elementTest, text string) {
 		return
 	}
 	c.value(t, text, "")
-	n, err := strconv.ParseInt(orDefault(d.whole, "0"), 10, 62)
+	n, err := strconv.ParseInt(cmp.Or(d.whole, "0"), 10, 62)
 	if err != nil {
 		return
 	}
@@ -278,7 +285,11 @@ func last(p netip.Prefix) netip.Addr {
 // resource proposes a call of the same API whose stage, method and path a
 // pattern matches, as near to the present one as can be.
 func (c *collector) resource(text string) {
-	now := string(c.req.Resource)
+	parts, n := splitARN(string(c.req.Resource))
+	if n != arnParts {
+		return
+	}
+	now := parts[arnColon]
 	api, rest, ok := strings.Cut(now, "/")
 	if !ok {
 		return
@@ -315,7 +326,7 @@ func (c *collector) resource(text string) {
 	if then == now || len(then) > maxARNText {
 		return
 	}
-	changed := *c.req
-	changed.Resource = []byte(then)
-	c.add(NearMiss{Element: "resource", Value: changed.arn(), Text: "if " + resourceWords(now, then)}, func(r *Request) { r.Resource = []byte(then) })
+	parts[arnColon] = then
+	arn := strings.Join(parts[:], ":")
+	c.add(NearMiss{Element: "resource", Value: arn, Text: "if " + resourceWords(now, then)}, func(r *Request) { r.Resource = []byte(arn) })
 }

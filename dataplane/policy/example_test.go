@@ -28,8 +28,8 @@ func Example() {
 	}
 
 	var r policy.Request
-	r.Action, r.Region, r.Account = "execute-api:Invoke", "us-west-2", "123456789012"
-	r.Resource = []byte("abcde12345/prod/GET/pets")
+	r.Action = "execute-api:Invoke"
+	r.Resource = []byte("arn:aws:execute-api:us-west-2:123456789012:abcde12345/prod/GET/pets")
 	r.Set(policy.KeySourceVpce, "vpce-0393a628149c867ee")
 	r.SetAddr(policy.KeyVpcSourceIP, netip.MustParseAddr("10.0.1.7"))
 
@@ -98,8 +98,7 @@ func ExampleProgram_Bind() {
 		fmt.Println(err)
 		return
 	}
-	listener := policy.Known{Action: "execute-api:Invoke", Partition: "aws", Service: "execute-api", Region: "us-west-2", Account: "123456789012"}
-	listener.Resource = "abcde12345/prod/GET/"
+	listener := policy.Known{Action: "execute-api:Invoke", Resource: "arn:aws:execute-api:us-west-2:123456789012:abcde12345/prod/GET/"}
 	for _, endpoint := range []string{"vpce-01d622316a7df47f9", "vpce-0393a628149c867ee"} {
 		listener.Set(policy.KeySourceVpce, endpoint)
 		d, constant := program.Bind(&listener).Constant()

@@ -87,7 +87,7 @@ type ElementTest struct {
 // Eval.
 func (p *Program) Explain(r *Request) *Explanation {
 	x := explainer{req: r}
-	out := &Explanation{Action: shown(r.Action), Resource: shown(r.arn())}
+	out := &Explanation{Action: shown(r.Action), Resource: shown(string(r.Resource))}
 	if r.Principal != nil {
 		out.Principal = shown(r.Principal.ARN)
 	}
@@ -217,7 +217,7 @@ func (x *explainer) explain(s *statement, t *elementTest) ElementTest {
 			out.Text = elementText(t.element, x.req.Action)
 		} else {
 			out.plain = wholeAPI(t.element)
-			out.Text = elementText(t.element, x.req.arn()) + x.resourceHint(t)
+			out.Text = elementText(t.element, string(x.req.Resource)) + x.resourceHint(t)
 		}
 	}
 	return out
@@ -292,13 +292,6 @@ func (k *keyRef) String() string {
 		return "aws:PrincipalOrgPaths"
 	}
 	return k.name
-}
-
-// arn is the whole ARN of the resource that is asked for.
-func (r *Request) arn() string {
-	return strings.Join([]string{
-		"arn", orDefault(r.Partition, defaultPartition), orDefault(r.Service, invokeService), r.Region, r.Account, string(r.Resource),
-	}, ":")
 }
 
 // shown is a value as an Explanation keeps it: a copy, as the request's memory

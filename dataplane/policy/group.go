@@ -77,8 +77,8 @@ func newFolders(byValue map[string][]rule) folders {
 		// and of many values each is far from memory that was just used: let the
 		// two texts lie side by side.
 		if ru := &rules[0]; ru.usual { // filed rules are copies
-			both := v + ru.prefix
-			v, ru.prefix = both[:len(v)], both[len(v):]
+			both := v + ru.text
+			v, ru.text = both[:len(v)], both[len(v):]
 		}
 		f.few[v] = rules
 	}

@@ -136,8 +136,9 @@ func (q *Query) Request() (*Request, error) {
 	if !r.SetResource(q.Resource) {
 		return nil, fmt.Errorf("resource %q: not an ARN; write arn:aws:execute-api:region:account:api/stage/METHOD/path", q.Resource)
 	}
-	if r.Account == "" {
-		r.Account = q.Account
+	if parts, _ := splitARN(q.Resource); parts[accountPart] == "" && q.Account != "" {
+		parts[accountPart] = q.Account
+		r.Resource = []byte(strings.Join(parts[:], ":"))
 	}
 	if q.Principal != "" {
 		p, err := ParsePrincipal(q.Principal)

@@ -24,12 +24,10 @@ type Request struct {
 	// Action is service:Name, such as execute-api:Invoke, in any case.
 	Action string
 
-	// Partition, Service, Region and Account are parts of the resource's ARN.
-	// An empty Partition or Service stands for aws and execute-api; Region and
-	// Account are taken as they are.
-	Partition, Service, Region, Account string
-	// Resource is the rest of the ARN after its fifth colon, for execute-api
-	// api/stage/VERB/path, the path raw as it was received.
+	// Resource is the ARN of what is asked for, as text: for execute-api
+	// arn:partition:execute-api:region:account:api/stage/VERB/path, the path raw
+	// as it was received. Text with fewer than five colons is no ARN, and only
+	// the pattern * matches it.
 	Resource []byte
 
 	// These stand here so that what nearly every policy asks for lies together.
@@ -76,9 +74,7 @@ func (r *Request) Reset() { *r = Request{} }
 // Extra are shared, since nobody changes what they hold.
 func (r *Request) Clone() *Request {
 	c := *r
-	for _, s := range []*string{&c.Action, &c.Partition, &c.Service, &c.Region, &c.Account} {
-		*s = strings.Clone(*s)
-	}
+	c.Action = strings.Clone(r.Action)
 	c.Resource = bytes.Clone(r.Resource)
 	for k, v := range c.values {
 		c.values[k] = strings.Clone(v)
@@ -174,15 +170,13 @@ func (r *Request) SetPrincipal(p *Principal) {
 	}
 }
 
-// SetResource fills the ARN fields from the text of an ARN. It reports false,
-// and changes nothing, if arn has fewer than six parts.
+// SetResource makes a copy of arn the Resource. It reports false, and changes
+// nothing, if that is no ARN of six parts.
 func (r *Request) SetResource(arn string) bool {
-	parts, n := splitARN(arn)
-	if n != arnParts || parts[0] != "arn" {
+	if parts, n := splitARN(arn); n != arnParts || parts[0] != "arn" {
 		return false
 	}
-	r.Partition, r.Service, r.Region, r.Account = parts[1], parts[2], parts[3], parts[4]
-	r.Resource = []byte(parts[5])
+	r.Resource = []byte(arn)
 	return true
 }
 

@@ -6,26 +6,25 @@ import (
 )
 
 const (
-	shortForm        = "execute-api:/" // this API, whatever its ARN
-	invokeService    = "execute-api"
-	defaultPartition = "aws"
+	shortForm     = "execute-api:/" // this API, whatever its ARN
+	invokeService = "execute-api"
 )
 
 // resourceSet is a Resource or NotResource element.
 type resourceSet struct {
 	negated  bool
 	patterns []resourcePattern
-	// alike: all patterns are ARNs with the same head, so that matching one is
-	// matching head and then some path. Nearly all policies name one API.
+	// alike: all patterns have the same head, so that matching one is matching
+	// head and then some path. Nearly all policies name one API.
 	alike bool
 	head  *arnHead
 	// paths are tried behind lead, the text with which all of them begin.
 	lead  string
 	paths []pattern
-	// usual: alike, with a usual head and one path, which is a prefix and a star.
-	// It has a match of its own, in one go, as most policies consist of it.
-	usual  bool
-	prefix string
+	// usual: alike, with an exact head and one path, which is a prefix and a star.
+	// All of it is one comparison, with the text of the head and that prefix.
+	usual bool
+	text  string
 }
 
 // resourcePattern matches an ARN part by part, so that no wildcard can reach
@@ -34,16 +33,17 @@ type resourceSet struct {
 type resourcePattern struct {
 	never bool
 	short bool     // execute-api:/…: path is matched behind the request's own API id
-	head  *arnHead // the parts before the path; nil: any
+	head  *arnHead // the parts before the path; nil: the pattern is *, and matches what is no ARN too
 	path  pattern  // the sixth part
 }
 
-// arnHead is what a pattern says of the five parts before an execute-api path.
-// Patterns with the same head share it, so that an evaluation tries it once.
+// arnHead is what a pattern says of the five parts before the path. Patterns
+// with the same head share it, so that it is tried once for all of them.
 type arnHead struct {
-	exact                               bool // no wildcards: only the four fields below are compared
-	usual                               bool // and the first two are those of nearly all requests
-	partition, service, region, account string
+	// exact: there are no wildcards, so that an ARN has these parts if it begins
+	// with text, which has five colons. held: it is known to begin so.
+	exact, held bool
+	text        string
 	// parts are matched one to one. Those behind a star that ends a pattern of
 	// fewer than six parts match anything.
 	parts [arnColon]pattern
@@ -60,7 +60,7 @@ func (s *resourceSet) everything() bool {
 }
 
 func (p *resourcePattern) everything() bool {
-	return !p.never && !p.short && p.head == nil && p.path.any()
+	return !p.never && !p.short && (p.head == nil || p.head.held) && p.path.any()
 }
 
 func (c *compiler) compileResources(e *element) resourceSet {
@@ -77,7 +77,7 @@ func (s *resourceSet) arrange() {
 	s.head = s.patterns[0].head
 	for i := range s.patterns {
 		p := &s.patterns[i]
-		if p.never || p.short || p.head != s.head {
+		if p.head == nil || p.head != s.head {
 			s.head, s.paths = nil, nil
 			return
 		}
@@ -85,8 +85,9 @@ func (s *resourceSet) arrange() {
 	}
 	s.alike = true
 	s.takeLead()
-	s.usual = len(s.paths) == 1 && s.paths[0].open && s.head != nil && s.head.usual
-	s.prefix = s.lead + s.paths[0].prefix
+	if s.usual = len(s.paths) == 1 && s.paths[0].open && s.head.exact; s.usual {
+		s.text = s.head.text + s.paths[0].prefix
+	}
 }
 
 // takeLead takes what all paths begin with out of them, to compare it once.
@@ -146,43 +147,34 @@ func cutHead(text string) (head, path string, whole bool) {
 }
 
 func newHead(text string) *arnHead {
-	h := &arnHead{parts: [arnColon]pattern{anything, anything, anything, anything, anything}}
-	i := 0
+	h := &arnHead{text: text + ":", parts: [arnColon]pattern{anything, anything, anything, anything, anything}}
+	n := 0
 	for part := range strings.SplitSeq(text, ":") {
-		h.parts[i] = parsePattern(part, true, false)
-		i++
+		h.parts[n] = parsePattern(part, true, false)
+		n++
 	}
-	h.settle()
+	h.exact = !strings.ContainsAny(text, "*?")
 	return h
 }
 
-// settle finds out how much of the head is compared with what it says.
-func (h *arnHead) settle() {
-	h.exact = h.parts[0].match("arn", nil) // the first part of every request's ARN
-	for i := 1; i < arnColon; i++ {
-		h.exact = h.exact && h.parts[i].exact
+// cut says whether an ARN has the head, and what stands behind it.
+func (h *arnHead) cut(arn string) (path string, ok bool) {
+	if h.exact {
+		if h.held {
+			return arn[min(len(h.text), len(arn)):], true
+		}
+		return strings.CutPrefix(arn, h.text)
 	}
-	h.partition, h.service, h.region, h.account = h.parts[1].prefix, h.parts[2].prefix, h.parts[3].prefix, h.parts[4].prefix
-	h.usual = h.exact && h.partition == defaultPartition && h.service == invokeService
-}
-
-// matchUsual is match of a usual head.
-func (h *arnHead) matchUsual(r *Request) bool {
-	return r.Account == h.account && r.Region == h.region &&
-		(r.Service == invokeService || r.Service == "") && (r.Partition == defaultPartition || r.Partition == "")
-}
-
-func (h *arnHead) match(r *Request) bool {
-	switch {
-	case h.usual:
-		return h.matchUsual(r)
-	case h.exact:
-		return r.Account == h.account && r.Region == h.region &&
-			orDefault(r.Service, invokeService) == h.service && orDefault(r.Partition, defaultPartition) == h.partition
+	parts, n := splitARN(arn)
+	if n != arnParts {
+		return "", false
 	}
-	return h.parts[4].match(r.Account, nil) && h.parts[3].match(r.Region, nil) &&
-		h.parts[2].match(orDefault(r.Service, invokeService), nil) &&
-		h.parts[1].match(orDefault(r.Partition, defaultPartition), nil) && h.parts[0].match("arn", nil)
+	for i := arnColon - 1; i >= 0; i-- { // the first parts tell requests apart least
+		if !h.parts[i].match(parts[i], nil) {
+			return "", false
+		}
+	}
+	return parts[arnColon], true
 }
 
 // variableBeforeResource finds a ${ before the fifth colon, where the language
@@ -193,56 +185,54 @@ func variableBeforeResource(text string) bool {
 }
 
 func (s *resourceSet) match(r *Request) bool {
-	if s.usual {
-		return (s.head.matchUsual(r) && strings.HasPrefix(view(r.Resource), s.prefix)) != s.negated
-	}
-	if s.alike {
-		return ((s.head == nil || s.head.match(r)) && s.anyPath(r)) != s.negated
+	arn := view(r.Resource)
+	switch {
+	case s.usual:
+		return strings.HasPrefix(arn, s.text) != s.negated
+	case s.alike:
+		path, ok := s.head.cut(arn)
+		return (ok && s.anyPath(path, r)) != s.negated
 	}
 	for i := range s.patterns {
-		if s.patterns[i].match(r) {
+		if s.patterns[i].match(arn, r) {
 			return !s.negated
 		}
 	}
 	return s.negated
 }
 
-// anyPath says whether the sixth part of the request's ARN matches one of the
+// anyPath says whether a path, the sixth part of an ARN, matches one of the
 // patterns of a set that is alike.
-func (s *resourceSet) anyPath(r *Request) bool {
-	resource, ok := strings.CutPrefix(view(r.Resource), s.lead)
+func (s *resourceSet) anyPath(path string, r *Request) bool {
+	path, ok := strings.CutPrefix(path, s.lead)
 	if !ok {
 		return false
 	}
 	for i := range s.paths {
 		switch p := &s.paths[i]; {
 		case p.open:
-			if strings.HasPrefix(resource, p.prefix) {
+			if strings.HasPrefix(path, p.prefix) {
 				return true
 			}
-		case p.last != 0 && (resource == "" || resource[len(resource)-1] != p.last):
-		case p.match(resource, r):
+		case p.last != 0 && (path == "" || path[len(path)-1] != p.last):
+		case p.match(path, r):
 			return true
 		}
 	}
 	return false
 }
 
-func (p *resourcePattern) match(r *Request) bool {
-	resource := view(r.Resource)
+func (p *resourcePattern) match(arn string, r *Request) bool {
 	switch {
 	case p.never:
 		return false
 	case p.short:
-		slash := strings.IndexByte(resource, '/')
-		return slash >= 0 && (r.Service == "" || r.Service == invokeService) && p.path.match(resource[slash+1:], r)
+		parts, _ := splitARN(arn)
+		slash := strings.IndexByte(parts[arnColon], '/')
+		return slash >= 0 && parts[servicePart] == invokeService && p.path.match(parts[arnColon][slash+1:], r)
+	case p.head == nil:
+		return true
 	}
-	return (p.head == nil || p.head.match(r)) && p.path.match(resource, r)
-}
-
-func orDefault(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
+	path, ok := p.head.cut(arn)
+	return ok && p.path.match(path, r)
 }

@@ -13,11 +13,10 @@ type rule struct {
 	effect     Effect
 	deny       bool
 	notPerson  bool
-	usual      bool // resources is usual and not negated; head and prefix are all of it
+	usual      bool // resources is usual and not negated, and text is all of it
 	principals *principalSet
 	actions    *actionSet
-	head       *arnHead
-	prefix     string
+	text       string
 	resources  *resourceSet
 	conditions []condition // cheapest first
 }
@@ -92,7 +91,7 @@ func (c *compiler) rule(s *statement) rule {
 func (ru *rule) setResources(s *resourceSet) {
 	ru.resources = s
 	if ru.usual = s != nil && s.usual && !s.negated; ru.usual {
-		ru.head, ru.prefix = s.head, s.prefix
+		ru.text = s.text
 	}
 }
 
@@ -128,7 +127,7 @@ func (ru *rule) applies(r *Request, invoke bool) grant {
 	}
 	switch {
 	case ru.usual:
-		if !ru.head.matchUsual(r) || !strings.HasPrefix(view(r.Resource), ru.prefix) {
+		if !strings.HasPrefix(view(r.Resource), ru.text) {
 			return grantNone
 		}
 	case ru.resources != nil && !ru.resources.match(r):

@@ -232,13 +232,13 @@ func (x *explainer) resourceHint(t *elementTest) string {
 	if short {
 		return ""
 	}
-	had, _ := splitARN(x.req.arn())
+	had, _ := splitARN(string(x.req.Resource))
 	for i, name := range [arnColon]string{"scheme", "partition", "service", "region", "account"} {
 		if p := parsePattern(pattern[i], true, false); i < n && !p.match(had[i], nil) {
 			return "; the " + name + " differs"
 		}
 	}
-	if strings.HasPrefix(x.req.arn(), text+"/") {
+	if strings.HasPrefix(string(x.req.Resource), text+"/") {
 		return "; write " + plain(text+"/*") + " for all below it"
 	}
 	return ""

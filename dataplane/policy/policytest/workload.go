@@ -88,13 +88,12 @@ func one(q *policy.Query, key policy.Key) string {
 // that q states is decided: endpoint and VPC, API, stage and method, and
 // whether the method has callers at all.
 func Known(q *policy.Query) *policy.Known {
-	arn := strings.SplitN(q.Resource, ":", 6)
-	k := &policy.Known{Action: q.Action, Partition: arn[1], Service: arn[2], Region: arn[3], Account: arn[4], Anonymous: q.Principal == ""}
+	k := &policy.Known{Action: q.Action, Anonymous: q.Principal == ""}
 	if k.Action == "" {
 		k.Action = policy.DefaultAction
 	}
-	if parts := strings.SplitN(arn[5], "/", 4); len(parts) == 4 {
-		k.Resource = parts[0] + "/" + parts[1] + "/" + parts[2] + "/"
+	if parts := strings.SplitN(q.Resource, "/", 4); len(parts) == 4 { // ARN and API, stage, method, path
+		k.Resource = strings.TrimSuffix(q.Resource, parts[3])
 	}
 	for _, key := range [...]policy.Key{policy.KeySourceVpc, policy.KeySourceVpce, policy.KeySourceVpcARN, policy.KeySecureTransport} {
 		if v, ok := q.Context[key.String()]; ok && len(v) == 1 {

@@ -164,10 +164,8 @@ func (d *Document) ask(q *policy.Query) (*evaluation, error) {
 	if len(e.arn) != 6 || e.arn[0] != "arn" {
 		return nil, errors.New("the resource of the query is not an ARN")
 	}
-	for i, otherwise := range []string{1: "aws", 2: "execute-api", 4: q.Account} {
-		if e.arn[i] == "" {
-			e.arn[i] = otherwise
-		}
+	if e.arn[4] == "" {
+		e.arn[4] = q.Account
 	}
 	var err error
 	if e.caller, err = readCaller(q.Principal); err != nil {
