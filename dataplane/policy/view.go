@@ -244,6 +244,3 @@ func pieces(tokens []token) []Piece {
 	}
 	return out
 }
-
-// ListKey says whether a condition key holds lists by its definition.
-func ListKey(name string) bool { return listKeys[strings.ToLower(name)] }

@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	pairs     = flag.Uint64("pairs", 100, "how many generated pairs of policies to compare")
+	pairs     = flag.Uint64("pairs", 40, "how many generated pairs of policies to compare")
 	firstPair = flag.Uint64("pair", 0, "seed of the first of them")
 )
 

@@ -180,18 +180,8 @@ func exactly(text string) []item {
 	return out
 }
 
-// folded is the glob of one text in any case.
-func folded(text string) []item {
-	out := exactly(text)
-	for i := range out {
-		out[i].kind = itemFold
-	}
-	return out
-}
-
 func anyClass(rune) bool   { return true }
 func notColon(r rune) bool { return r != ':' }
-func notSlash(r rune) bool { return r != '/' }
 
 // projection is the language of texts, made of pieces that separators divide,
 // of which some pieces, with text around them, are in the inner language. The
