@@ -8,6 +8,7 @@ import (
 
 	"github.com/posternhq/postern/dataplane/policy"
 	"github.com/posternhq/postern/dataplane/policy/diff"
+	"github.com/posternhq/postern/dataplane/policy/policytest"
 )
 
 // wild is a policy of many overlapping wildcards on one key: what comparing
@@ -45,6 +46,18 @@ func TestBudget(t *testing.T) {
 		if r.Verdict == diff.Equal {
 			t.Errorf("budget %d: %s", budget, r)
 		}
+	}
+}
+
+// TestBudgetVariables: nor do variables make it long.
+func TestBudgetVariables(t *testing.T) {
+	g := policytest.New(3)
+	for range 3 {
+		old, new := g.LargeDocument(30), g.LargeDocument(30)
+		began := time.Now()
+		r := compare(t, old, new, diff.Options{Budget: 2_000_000})
+		checkWitnesses(t, old, new, r)
+		t.Logf("%d bytes: %s %v in %v", len(old), r.Verdict, r.Undecided, time.Since(began))
 	}
 }
 

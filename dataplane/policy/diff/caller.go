@@ -30,7 +30,7 @@ const exampleAccount = "123456789012"
 var callerKinds = []callerKind{
 	{name: "user",
 		edge:   []string{"aws|{d12}||{w+}", "aws|{d12}|{W+}/|{w+}", "aws-cn|{d12}||{w+}", "aws-us-gov|{d12}||{w+}"},
-		stated: []string{"{n+}|{d+}||{N+}", "{n+}|{d+}|{t*}/|{N+}"},
+		stated: []string{"{o+}|{d+}||{O+}", "{o+}|{d+}|{u*}/|{O+}"},
 		first:  []string{"aws|" + exampleAccount + "||ada"},
 		facts: map[string]string{
 			"arn": "arn:{0}:iam::{1}:user/{2}{3}", "aws:principalarn": "arn:{0}:iam::{1}:user/{2}{3}",
@@ -38,7 +38,7 @@ var callerKinds = []callerKind{
 		fixed: map[string]string{"aws:principaltype": "User"}, edges: true},
 	{name: "user with id",
 		edge:   []string{"aws|{d12}||{w+}|AIDA{U17}", "aws|{d12}|{W+}/|{w+}|AIDA{U17}"},
-		stated: []string{"{n+}|{d+}||{N+}|{t+}", "{n+}|{d+}|{t*}/|{N+}|{t+}"},
+		stated: []string{"{o+}|{d+}||{O+}|{u+}", "{o+}|{d+}|{u*}/|{O+}|{u+}"},
 		first:  []string{"aws|" + exampleAccount + "||ada|AIDAEXAMPLEEXAMPLE123"},
 		facts: map[string]string{
 			"arn": "arn:{0}:iam::{1}:user/{2}{3}", "aws:principalarn": "arn:{0}:iam::{1}:user/{2}{3}",
@@ -46,7 +46,7 @@ var callerKinds = []callerKind{
 		fixed: map[string]string{"aws:principaltype": "User"}, edges: true},
 	{name: "session",
 		edge:   []string{"aws|{d12}|{w+}|{w+}", "aws-cn|{d12}|{w+}|{w+}", "aws-us-gov|{d12}|{w+}|{w+}"},
-		stated: []string{"{n+}|{d+}|{N+}|{t+}"},
+		stated: []string{"{o+}|{d+}|{O+}|{u+}"},
 		first:  []string{"aws|" + exampleAccount + "|dev|ada"},
 		facts: map[string]string{
 			"arn": "arn:{0}:sts::{1}:assumed-role/{2}/{3}", "role": "arn:{0}:iam::{1}:role/{2}",
@@ -54,7 +54,7 @@ var callerKinds = []callerKind{
 		fixed: map[string]string{"aws:principaltype": "AssumedRole"}, edges: true},
 	{name: "session with id",
 		edge:   []string{"aws|{d12}|{w+}|AROA{U17}|{w+}"},
-		stated: []string{"{n+}|{d+}|{N+}|{t+}|{t+}"},
+		stated: []string{"{o+}|{d+}|{O+}|{u+}|{u+}"},
 		first:  []string{"aws|" + exampleAccount + "|dev|AROAEXAMPLEEXAMPLE123|ada"},
 		facts: map[string]string{
 			"arn": "arn:{0}:sts::{1}:assumed-role/{2}/{4}", "role": "arn:{0}:iam::{1}:role/{2}",
@@ -62,7 +62,7 @@ var callerKinds = []callerKind{
 		fixed: map[string]string{"aws:principaltype": "AssumedRole"}, edges: true},
 	{name: "root",
 		edge:   []string{"aws|{d12}", "aws-cn|{d12}", "aws-us-gov|{d12}"},
-		stated: []string{"{n+}|{d+}"},
+		stated: []string{"{o+}|{d+}"},
 		first:  []string{"aws|" + exampleAccount},
 		facts: map[string]string{
 			"arn": "arn:{0}:iam::{1}:root", "aws:principalarn": "arn:{0}:iam::{1}:root",
@@ -70,7 +70,7 @@ var callerKinds = []callerKind{
 		fixed: map[string]string{"aws:principaltype": "Account"}, edges: true},
 	{name: "federated user",
 		edge:   []string{"aws|{d12}|{w+}"},
-		stated: []string{"{n+}|{d+}|{t+}"},
+		stated: []string{"{o+}|{d+}|{u+}"},
 		first:  []string{"aws|" + exampleAccount + "|ada"},
 		facts: map[string]string{
 			"arn": "arn:{0}:sts::{1}:federated-user/{2}", "aws:principalarn": "arn:{0}:sts::{1}:federated-user/{2}",
@@ -78,7 +78,7 @@ var callerKinds = []callerKind{
 		fixed: map[string]string{"aws:principaltype": "FederatedUser"}, edges: true},
 	// No edge meets a role without a session, but queries may name one.
 	{name: "role",
-		stated: []string{"{n+}|{d+}||{N+}", "{n+}|{d+}|{t*}/|{N+}"},
+		stated: []string{"{o+}|{d+}||{O+}", "{o+}|{d+}|{u*}/|{O+}"},
 		facts: map[string]string{
 			"arn": "arn:{0}:iam::{1}:role/{2}{3}", "aws:principalarn": "arn:{0}:iam::{1}:role/{2}{3}",
 			"aws:principalaccount": "{1}"},

@@ -173,6 +173,7 @@ func (c *comparison) find(d *direction) (w *Witness, reason string) {
 		if tried++; tried > maxAssignments || c.budget.spent() {
 			break
 		}
+		c.budget.spend(readingSteps * (len(text(c.old)) + len(text(c.new))))
 		w, _ := c.findIn(newProblem(c.old, c.new, c.given, values, false), d)
 		switch {
 		case w == nil:
@@ -189,7 +190,11 @@ func (c *comparison) find(d *direction) (w *Witness, reason string) {
 	return nil, reasonVariables
 }
 
-const maxAssignments = 150
+const (
+	maxAssignments = 150
+	// readingSteps is what reading one byte of the policies costs.
+	readingSteps = 50
+)
 
 // findIn looks for a witness where variables have their values.
 func (c *comparison) findIn(p *problem, d *direction) (*Witness, string) {

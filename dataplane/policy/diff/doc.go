@@ -11,7 +11,7 @@
 //   - The action is any of execute-api, the resource any ARN of execute-api
 //     with account and partition.
 //   - The caller is anonymous, an account's root user, a user, a role or its
-//     session, or a federated user, of any name. What his ARN tells of him
+//     session, or a federated user, of any name without * and ?. What his ARN tells of him
 //     (aws:PrincipalArn, aws:PrincipalAccount, aws:PrincipalType, aws:username,
 //     and aws:userid where it is known) follows from it.
 //   - aws:CurrentTime and aws:EpochTime are of one time from the year 2000 on,

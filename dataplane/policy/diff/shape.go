@@ -23,6 +23,10 @@ var classes = map[byte]class{
 	'n': func(r rune) bool { return r != ':' && r != separator },
 	'N': func(r rune) bool { return r != '/' && r != separator },
 	't': func(r rune) bool { return r != separator },
+	// The same in names of callers, which hold no wildcards.
+	'o': func(r rune) bool { return r != ':' && r != separator && r != '*' && r != '?' },
+	'O': func(r rune) bool { return r != '/' && r != separator && r != '*' && r != '?' },
+	'u': func(r rune) bool { return r != separator && r != '*' && r != '?' },
 	'l': func(r rune) bool { return strings.ToLower(string(r)) == string(r) },
 	// In no number, date or address.
 	'q': func(r rune) bool { return r != separator && !strings.ContainsRune("0123456789abcdefABCDEF.:+-TZ", r) },

@@ -54,6 +54,9 @@ func decide(d *policy.Document, r *reference.Document, q *policy.Query) (Outcome
 
 // shows says whether a request is a witness of a direction.
 func (j *judge) shows(q *policy.Query, d *direction) (old, new Outcome, ok bool) {
+	if _, err := q.Request(); err != nil {
+		return old, new, false
+	}
 	old, ok = decide(j.old, j.readOld, q)
 	if !ok {
 		return old, new, false
