@@ -60,6 +60,9 @@ func drawLatencies(b *strings.Builder, run benchRun, h *histogram) {
 			most = max(most, n)
 		}
 	}
+	if first < 0 { // stopped before the first batch
+		return
+	}
 	first, last = max(first-2, 0), last+2
 	step := float64(plotWidth) / float64(last-first+1)
 	x := func(i float64) float64 { return leftPlot + (i-float64(first))*step }
