@@ -1,6 +1,7 @@
 package diff_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 
@@ -14,7 +15,9 @@ import (
 func rewrite(t testing.TB, doc []byte, f func(list []any) []any) []byte {
 	t.Helper()
 	var m map[string]any
-	if err := json.Unmarshal(doc, &m); err != nil {
+	dec := json.NewDecoder(bytes.NewReader(doc))
+	dec.UseNumber() // 1e3 is no number of the language, 1000 is one
+	if err := dec.Decode(&m); err != nil {
 		t.Fatal(err)
 	}
 	list, ok := m["Statement"].([]any)
