@@ -86,7 +86,7 @@ func compareSeed(t *testing.T, seed uint64, effects map[policy.Effect]int) {
 		return
 	}
 	for range casesPerDocument {
-		q := g.Query()
+		q := g.AnyQuery()
 		r, err := q.Request()
 		if err != nil {
 			t.Errorf("seed %d: %v", seed, err)

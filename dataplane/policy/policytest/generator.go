@@ -308,10 +308,9 @@ func (g *Generator) arnPattern() string {
 // about half of the time.
 func (g *Generator) Query() *policy.Query {
 	q := &policy.Query{
-		Action: g.one("execute-api:Invoke", "execute-api:Invoke", "execute-api:Invoke", "", "execute-api:invoke", "EXECUTE-API:INVALIDATECACHE", "s3:GetObject"),
-		Resource: "arn:" + g.one("aws:", "aws:", "aws:", "aws:", ":", "aws-cn:") + g.one("execute-api:", "execute-api:", "execute-api:", "execute-api:", ":", "s3:") + g.one("us-east-1", "us-east-1", "eu-west-1") + ":" +
-			g.one("111122223333", "111122223333", "111122223333", "444455556666", "") + ":" + g.one("abcde12345", "abcde12345", "abcde12345", "fghij67890") + g.path(),
-		Account: g.one("", "111122223333", "444455556666"),
+		Action: g.one("execute-api:Invoke", "execute-api:Invoke", "execute-api:Invoke", "", "execute-api:invoke", "EXECUTE-API:INVALIDATECACHE"),
+		Resource: "arn:aws:execute-api:" + g.one("us-east-1", "us-east-1", "eu-west-1") + ":" +
+			g.one("111122223333", "111122223333", "444455556666") + ":" + g.one("abcde12345", "abcde12345", "abcde12345", "fghij67890") + g.path(),
 		Context: map[string]policy.Values{},
 	}
 	if g.chance(60) {
@@ -340,23 +339,13 @@ func (g *Generator) Query() *policy.Query {
 	maybe("aws:MultiFactorAuthPresent", func() string { return g.one("true", "false") })
 	maybe("aws:MultiFactorAuthAge", g.number)
 	maybe("aws:TokenIssueTime", g.date)
-	rarely := func(key string, draw func() string) {
-		if g.chance(15) {
-			maybe(key, draw)
-		}
-	}
-	rarely("aws:username", func() string { return g.one("bob", "guest", "", "*", "a}b") })
-	rarely("aws:PrincipalType", func() string { return g.one("User", "user", "AssumedRole") })
-	rarely("aws:PrincipalArn", func() string { return g.one("arn:aws:iam::111122223333:role/dev", "x", "") })
-	rarely("aws:PrincipalAccount", func() string { return g.one("111122223333", "444455556666") })
-	rarely("aws:EpochTime", g.date)
 	maybe("custom:Address", g.address)
 	maybe("custom:Word", func() string { return g.one("", "a", "c*l", "curl", "vpce") })
 	maybe("aws:SourceVpcArn", func() string {
 		return g.one("arn:aws:ec2:us-east-1:111122223333:vpc/vpc-1", "arn:aws:ec2", "arn:aws:iam::111122223333:user/bob")
 	})
 	if g.chance(50) {
-		q.Context["aws:CurrentTime"] = policy.Values{g.one("2020-01-01T00:00:00Z", "2019-12-31T23:59:59Z", "2020-07-01T12:30:00Z", "2020-01-01T02:00:00+02:00", "2020-01-01T00:00:00.5Z", "1577836800", "2020", "")}
+		q.Context["aws:CurrentTime"] = policy.Values{g.one("2020-01-01T00:00:00Z", "2019-12-31T23:59:59Z", "2020-07-01T12:30:00Z", "2020-01-01T02:00:00+02:00")}
 	}
 	for _, key := range []string{"aws:TagKeys", "aws:PrincipalOrgPaths", "custom:Words"} {
 		if g.chance(30) {
@@ -367,6 +356,35 @@ func (g *Generator) Query() *policy.Query {
 			q.Context[key] = list
 		}
 	}
+	return q
+}
+
+// AnyQuery is a Query, or one that no call of an API gives rise to: for another
+// service, in another partition, with keys that contradict the caller, at a
+// time that is none.
+func (g *Generator) AnyQuery() *policy.Query {
+	q := g.Query()
+	if g.chance(20) {
+		q.Action = g.one("s3:GetObject", "x", "execute-api:")
+	}
+	if g.chance(30) {
+		q.Account = g.one("", "111122223333", "444455556666")
+		part := strings.SplitN(q.Resource, ":", 6)
+		part[1], part[2] = g.one("aws", "", "aws-cn"), g.one("execute-api", "execute-api", "", "s3")
+		part[4] = g.one("111122223333", "")
+		q.Resource = strings.Join(part, ":")
+	}
+	override := func(key string, values ...string) {
+		if g.chance(8) {
+			q.Context[key] = policy.Values{g.one(values...)}
+		}
+	}
+	override("aws:username", "bob", "guest", "", "*", "a}b")
+	override("aws:PrincipalType", "User", "user", "AssumedRole")
+	override("aws:PrincipalArn", "arn:aws:iam::111122223333:role/dev", "x", "")
+	override("aws:PrincipalAccount", "111122223333", "444455556666")
+	override("aws:EpochTime", "1577836800", "-1", "2020", "soon", "")
+	override("aws:CurrentTime", "2020-01-01T00:00:00.5Z", "1577836800", "2020", "")
 	return q
 }
 
