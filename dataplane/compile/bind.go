@@ -15,12 +15,6 @@ type Policies struct {
 	Endpoint *policy.Program
 }
 
-func (p Policies) settled() bool {
-	_, resource := p.Resource.Constant()
-	_, endpoint := p.Endpoint.Constant()
-	return resource && endpoint
-}
-
 const (
 	// maxWays is how many ways to a stage have programs of their own. They are
 	// few, so that finding one is looking at each.
