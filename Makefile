@@ -6,6 +6,8 @@ TOOLS := .tools/bin
 FUZZTIME ?= 60s
 BENCHTIME ?= 2s
 DOCUMENTS ?= 1250000
+# What is passed to the comparison of policy engines; -help lists it.
+BENCHPOLICY ?=
 # The product and its tests are pure Go; only the race detector needs C.
 export CGO_ENABLED ?= 0
 
@@ -51,6 +53,10 @@ procs: ## real processes, killed
 bench: ## the speed and size of issue-stated paths, side by side with their limits
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -timeout 30m ./test/bench
 
+.PHONY: bench-policy
+bench-policy: ## the policy engine beside its limit and other engines, about three minutes
+	cd test/bench/policy && $(GO) run . $(BENCHPOLICY)
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME
 	./test/fuzz.sh $(FUZZTIME)
@@ -69,7 +75,9 @@ generate: $(TOOLS)/buf ## Go from proto/, with the pinned plugins
 lint: $(TOOLS)/golangci-lint $(TOOLS)/buf ## gofmt, go vet, staticcheck, buf lint, house rules
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt'ed:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
+	cd test/bench/policy && $(GO) vet ./...
 	$(TOOLS)/golangci-lint run ./...
+	cd test/bench/policy && ../../../$(TOOLS)/golangci-lint run ./...
 	$(TOOLS)/buf lint
 	$(TOOLS)/buf format --diff --exit-code proto
 	$(GO) test -count=1 ./test/arch

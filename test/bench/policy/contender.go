@@ -41,7 +41,7 @@ const (
 	nameLimit   = "limit"
 )
 
-var makers = []maker{newPostern, newBound, newLimit, newCEL, newCELTable, newCedar, newOPA, newCasbin}
+var makers = []maker{newPostern, newBound, newLimit, newCEL, newCELTable, newCedar, newOPA, newOPATopdown, newCasbin}
 
 // newField prepares a workload for everyone.
 func newField(name string, with []maker) (*field, error) {
@@ -94,7 +94,7 @@ func inTurn[T any](items []T, wrap int, allows func(T) bool) func(from, n int) i
 	}
 }
 
-// factsOfAll is what all contenders but Postern are prepared from.
+// facts are what all contenders but Postern are prepared from.
 func (f *field) facts() ([]*facts, error) {
 	out := make([]*facts, len(f.queries))
 	for i, q := range f.queries {

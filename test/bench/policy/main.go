@@ -124,7 +124,7 @@ func measureAll(names []string, budget time.Duration, progress io.Writer) (*repo
 // sampleOf is on how many queries peers must agree with Postern before they are
 // measured; of those that take milliseconds, fewer.
 func sampleOf(name string) int {
-	if name == "W3-10000" {
+	if name == "W3-10000" || name == "W4" {
 		return 50
 	}
 	return 300

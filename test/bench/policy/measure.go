@@ -45,7 +45,7 @@ type runner struct {
 	wrap   int // how many requests it takes in turn
 	cursor int
 	n      int // decisions a slice
-	hot    int // passes over hotSet a slice
+	hot    int // passes over the hot set a slice, at least one
 }
 
 func newRunner(c *contender, requests int) *runner {
@@ -56,12 +56,12 @@ func newRunner(c *contender, requests int) *runner {
 	if c.covers != nil {
 		r.wrap = len(c.covers)
 	}
-	// Double until a slice is full.
-	for r.n = 1; ; r.n *= 2 {
-		t := r.time(func() { r.decide(0, min(r.n, r.wrap)) })
-		if r.n >= r.wrap || t > slice/2 {
-			perDecision := t / time.Duration(min(r.n, r.wrap))
-			r.n = max(1, int(slice/max(1, perDecision)))
+	// Double until a slice is full. The first decisions warm up.
+	r.decide(0, min(2, r.wrap))
+	for n := 1; ; n *= 2 {
+		n = min(n, r.wrap)
+		if t := r.time(func() { r.decide(0, n) }); n == r.wrap || t > slice {
+			r.n = max(1, int(slice*time.Duration(n)/t))
 			break
 		}
 	}
@@ -88,24 +88,13 @@ func (r *runner) round(active bool) {
 		return
 	}
 	hot := min(hotSet, r.wrap)
-	if r.n > hot {
-		r.decide(0, hot)
-	}
-	passes := r.hot
-	n := passes * hot
-	var t time.Duration
-	if r.n < hot { // too slow for all of them in a slice
-		n = r.n
-		from := len(r.repeated) % hot
-		t = r.time(func() { r.decide(from, min(n, hot-from)) })
-		n = min(n, hot-from)
-	} else {
-		t = r.time(func() {
-			for range passes {
-				r.decide(0, hot)
-			}
-		})
-	}
+	r.decide(0, min(hot, r.n))
+	n := r.hot * hot
+	t := r.time(func() {
+		for range r.hot {
+			r.decide(0, hot)
+		}
+	})
 	r.repeated = append(r.repeated, float64(t)/float64(n))
 	// Caches are as full of these requests as they get before the clock starts.
 	if r.n > r.wrap {
@@ -169,7 +158,9 @@ func measure(f *field, budget time.Duration) []figure {
 }
 
 // slow contenders allocate, and take part in some rounds only.
-func (r *runner) slow() bool { return r.Name != nameUnbound && r.Name != nameBound && r.Name != nameLimit }
+func (r *runner) slow() bool {
+	return r.Name != nameUnbound && r.Name != nameBound && r.Name != nameLimit
+}
 
 func median(values []float64) float64 {
 	values = slices.DeleteFunc(slices.Clone(values), math.IsNaN)
