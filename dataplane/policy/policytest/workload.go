@@ -60,13 +60,28 @@ func NewWorkload(name string) (*Workload, error) {
 }
 
 // Requests states queries as an edge states what it has accepted: addresses as
-// addresses, and every text in memory of its own.
+// addresses; what comes from its configuration, the API's account and region, the
+// endpoint and its VPC, in one place of memory for all requests; what comes with
+// the request in a place of its own.
 func Requests(queries []*policy.Query) ([]*policy.Request, error) {
+	configured := make(map[string]string)
+	shared := func(s string) string {
+		if _, ok := configured[s]; !ok {
+			configured[s] = strings.Clone(s)
+		}
+		return configured[s]
+	}
 	out := make([]*policy.Request, len(queries))
 	for i, q := range queries {
 		r, err := q.Request()
 		if err != nil {
 			return nil, fmt.Errorf("query %d: %w", i, err)
+		}
+		r.Action, r.Partition, r.Service, r.Region, r.Account = shared(r.Action), shared(r.Partition), shared(r.Service), shared(r.Region), shared(r.Account)
+		for _, key := range [...]policy.Key{policy.KeySourceVpc, policy.KeySourceVpce, policy.KeySourceVpcARN, policy.KeySecureTransport} {
+			if v := one(q, key); v != "" {
+				r.Set(key, shared(v))
+			}
 		}
 		if a, err := netip.ParseAddr(one(q, policy.KeyVpcSourceIP)); err == nil {
 			r.SetAddr(policy.KeyVpcSourceIP, a)

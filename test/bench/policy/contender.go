@@ -96,10 +96,10 @@ func inTurn[T any](items []T, wrap int, allows func(T) bool) func(from, n int) i
 
 // facts are what all contenders but Postern are prepared from.
 func (f *field) facts() ([]*facts, error) {
-	out := make([]*facts, len(f.queries))
+	c, out := make(configuration), make([]*facts, len(f.queries))
 	for i, q := range f.queries {
 		var err error
-		if out[i], err = factsOf(q); err != nil {
+		if out[i], err = c.factsOf(q); err != nil {
 			return nil, fmt.Errorf("query %d: %w", i, err)
 		}
 	}

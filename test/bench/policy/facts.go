@@ -28,29 +28,40 @@ type facts struct {
 	PrincipalAccount string
 }
 
+// configuration keeps one copy of each value that an edge has from its
+// configuration, not from the request.
+type configuration map[string]string
+
+func (c configuration) shared(s string) string {
+	if _, ok := c[s]; !ok {
+		c[s] = strings.Clone(s)
+	}
+	return c[s]
+}
+
 // factsOf reads a query. Of the action it takes the spelling away.
-func factsOf(q *policy.Query) (*facts, error) {
+func (c configuration) factsOf(q *policy.Query) (*facts, error) {
 	parts := strings.SplitN(q.Resource, ":", 6)
 	if len(parts) != 6 {
 		return nil, fmt.Errorf("resource %q: not an ARN", q.Resource)
 	}
-	f := &facts{Action: strings.Clone(q.Action), Partition: strings.Clone(parts[1]), Service: strings.Clone(parts[2]), Region: strings.Clone(parts[3]),
-		Account: strings.Clone(parts[4]), Resource: strings.Clone(parts[5])}
+	f := &facts{Action: c.shared(q.Action), Partition: c.shared(parts[1]), Service: c.shared(parts[2]), Region: c.shared(parts[3]), Account: c.shared(parts[4]),
+		Resource: strings.Clone(parts[5])}
 	if strings.EqualFold(f.Action, onlyAction) {
-		f.Action = strings.Clone(onlyAction)
+		f.Action = c.shared(onlyAction)
 	}
 	for name, values := range q.Context {
 		v := values[0]
 		var err error
 		switch name {
 		case "aws:SourceVpc":
-			f.SourceVpc = v
+			f.SourceVpc = c.shared(v)
 		case "aws:SourceVpce":
-			f.SourceVpce = v
+			f.SourceVpce = c.shared(v)
 		case "aws:SourceVpcArn":
-			f.SourceVpcARN = v
+			f.SourceVpcARN = c.shared(v)
 		case "aws:SecureTransport":
-			f.SecureTransport = v
+			f.SecureTransport = c.shared(v)
 		case "aws:UserAgent":
 			f.UserAgent = v
 		case "aws:VpcSourceIp":

@@ -32,8 +32,10 @@ type figure struct {
 	Bytes    float64 `json:"bytes"`
 	Allocs   float64 `json:"allocs"`
 	// Of the rounds in which both took part, the median of the ratio.
-	RepeatedOfLimit float64 `json:"repeated_of_limit"`
-	ShuffledOfLimit float64 `json:"shuffled_of_limit"`
+	RepeatedOfLimit   float64 `json:"repeated_of_limit"`
+	ShuffledOfLimit   float64 `json:"shuffled_of_limit"`
+	RepeatedOfPostern float64 `json:"repeated_of_postern"`
+	ShuffledOfPostern float64 `json:"shuffled_of_postern"`
 
 	repeated, shuffled []float64 // by round, NaN where it paused
 }
@@ -118,11 +120,14 @@ func (r *runner) allocations() {
 // measure gives everyone turns until the time is over.
 func measure(f *field, budget time.Duration) []figure {
 	var runners []*runner
-	var limit *runner
+	var limit, postern *runner
 	for _, c := range f.contenders {
 		r := newRunner(c, len(f.workload.Queries))
-		if c.name == nameLimit {
+		switch c.name {
+		case nameLimit:
 			limit = r
+		case nameUnbound:
+			postern = r
 		}
 		runners = append(runners, r)
 	}
@@ -151,6 +156,7 @@ func measure(f *field, budget time.Duration) []figure {
 			r.allocations()
 			r.Repeated, r.Shuffled = median(r.repeated), median(r.shuffled)
 			r.RepeatedOfLimit, r.ShuffledOfLimit = medianRatio(r.repeated, limit.repeated), medianRatio(r.shuffled, limit.shuffled)
+			r.RepeatedOfPostern, r.ShuffledOfPostern = medianRatio(r.repeated, postern.repeated), medianRatio(r.shuffled, postern.shuffled)
 		}
 		out[i] = r.figure
 	}

@@ -55,7 +55,7 @@ func (m *measured) figure(name string) *figure {
 func (m *measured) bestPeer() *figure {
 	var best *figure
 	for i := range m.Figures {
-		if f := &m.Figures[i]; f.Peer && f.Absent == "" && (best == nil || f.Repeated < best.Repeated) {
+		if f := &m.Figures[i]; f.Peer && f.Absent == "" && (best == nil || f.RepeatedOfPostern < best.RepeatedOfPostern) {
 			best = f
 		}
 	}
@@ -70,15 +70,14 @@ func (r *report) print(to io.Writer) error {
 	fmt.Fprintln(w, "workload\tevaluator\trepeated\tof limit\tof postern\tshuffled\tof limit\tof postern\tB\tallocs\t")
 	for i := range r.Workloads {
 		m := &r.Workloads[i]
-		postern := m.figure(nameUnbound)
 		for _, f := range m.Figures {
 			if f.Absent != "" {
 				fmt.Fprintf(w, "%s\t%s\t–\t–\t–\t–\t–\t–\t–\t–\t\n", m.Name, f.Name)
 				continue
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", m.Name, f.Name,
-				significant(f.Repeated), significant(f.RepeatedOfLimit), significant(f.Repeated/postern.Repeated),
-				significant(f.Shuffled), significant(f.ShuffledOfLimit), significant(f.Shuffled/postern.Shuffled), whole(f.Bytes), whole(f.Allocs))
+				significant(f.Repeated), significant(f.RepeatedOfLimit), significant(f.RepeatedOfPostern),
+				significant(f.Shuffled), significant(f.ShuffledOfLimit), significant(f.ShuffledOfPostern), whole(f.Bytes), whole(f.Allocs))
 		}
 	}
 	if err := w.Flush(); err != nil {

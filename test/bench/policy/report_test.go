@@ -71,8 +71,8 @@ func TestJudge(t *testing.T) {
 		{Name: nameUnbound, Repeated: 20, Shuffled: 70, RepeatedOfLimit: 2.5},
 		{Name: nameBound, Repeated: 5, Shuffled: 5, RepeatedOfLimit: 0.6, Allocs: 1},
 		{Name: nameLimit, Repeated: 8},
-		{Name: "slow", Peer: true, Repeated: 900},
-		{Name: "fast", Peer: true, Repeated: 180},
+		{Name: "slow", Peer: true, RepeatedOfPostern: 45},
+		{Name: "fast", Peer: true, RepeatedOfPostern: 9},
 		{Name: "missing", Peer: true, Absent: "because"},
 	}}
 	got := map[string]bool{}

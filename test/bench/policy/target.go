@@ -47,7 +47,7 @@ func judge(r *report) []verdict {
 		repeated[w.Name] = postern.Repeated
 		out = append(out, atMost(w.Name+": times the limit", postern.RepeatedOfLimit, p.ofLimit, ""))
 		if peer := w.bestPeer(); peer != nil {
-			out = append(out, atLeast(w.Name+": times as fast as the best peer", peer.Repeated/postern.Repeated, p.ofPeer, peer.Name))
+			out = append(out, atLeast(w.Name+": times as fast as the best peer", peer.RepeatedOfPostern, p.ofPeer, peer.Name))
 		}
 		if p.bound > 0 {
 			out = append(out, atMost(w.Name+": bound, times the limit", bound.RepeatedOfLimit, p.bound, ""))
