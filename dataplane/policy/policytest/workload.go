@@ -60,9 +60,9 @@ func NewWorkload(name string) (*Workload, error) {
 }
 
 // Requests states queries as an edge states what it has accepted: addresses as
-// addresses; what comes from its configuration, the API's account and region, the
-// endpoint and its VPC, in one place of memory for all requests; what comes with
-// the request in a place of its own.
+// addresses; what comes from its configuration, such as the endpoint and its VPC,
+// in one place of memory for all requests; what comes with a request in a place of
+// its own.
 func Requests(queries []*policy.Query) ([]*policy.Request, error) {
 	configured := make(map[string]string)
 	shared := func(s string) string {
@@ -77,8 +77,8 @@ func Requests(queries []*policy.Query) ([]*policy.Request, error) {
 		if err != nil {
 			return nil, fmt.Errorf("query %d: %w", i, err)
 		}
-		r.Action, r.Partition, r.Service, r.Region, r.Account = shared(r.Action), shared(r.Partition), shared(r.Service), shared(r.Region), shared(r.Account)
-		for _, key := range [...]policy.Key{policy.KeySourceVpc, policy.KeySourceVpce, policy.KeySourceVpcARN, policy.KeySecureTransport} {
+		r.Action = shared(r.Action)
+		for _, key := range wayKeys {
 			if v := one(q, key); v != "" {
 				r.Set(key, shared(v))
 			}
@@ -99,27 +99,28 @@ func one(q *policy.Query, key policy.Key) string {
 	return ""
 }
 
-// Known is what an edge's listener and route have settled before the request
-// that q states is decided: endpoint and VPC, API, stage and method, and
-// whether the method has callers at all.
+// Known is what an edge has settled about a query's way to it before the request
+// is read: API and stage, endpoint and VPC, and whether it has a caller.
 func Known(q *policy.Query) *policy.Known {
 	k := &policy.Known{Action: q.Action, Anonymous: q.Principal == ""}
-	if k.Action == "" {
-		k.Action = policy.DefaultAction
+	if parts := strings.SplitN(q.Resource, "/", 3); len(parts) == 3 { // ARN and API, stage, the rest
+		k.Resource = strings.TrimSuffix(q.Resource, parts[2])
 	}
-	if parts := strings.SplitN(q.Resource, "/", 4); len(parts) == 4 { // ARN and API, stage, method, path
-		k.Resource = strings.TrimSuffix(q.Resource, parts[3])
-	}
-	for _, key := range [...]policy.Key{policy.KeySourceVpc, policy.KeySourceVpce, policy.KeySourceVpcARN, policy.KeySecureTransport} {
-		if v, ok := q.Context[key.String()]; ok && len(v) == 1 {
-			k.Set(key, v[0])
+	for _, key := range wayKeys {
+		if v := one(q, key); v != "" {
+			k.Set(key, v)
 		} else {
 			k.SetAbsent(key)
 		}
 	}
-	k.SetAbsent(policy.KeySourceIP)
+	for _, key := range [...]policy.Key{policy.KeySourceARN, policy.KeyTokenIssueTime, policy.KeyMultiFactorAuthPresent, policy.KeyMultiFactorAuthAge} {
+		k.SetAbsent(key)
+	}
 	return k
 }
+
+// wayKeys are the keys that say how a request came.
+var wayKeys = [...]policy.Key{policy.KeySourceVpc, policy.KeySourceVpce, policy.KeySourceVpcARN, policy.KeySecureTransport}
 
 // Bind gives each query the Program that an edge would hold for it. Queries of
 // which the same is known share one. At most limit Programs are made; the
@@ -128,9 +129,9 @@ func Bind(p *policy.Program, queries []*policy.Query, limit int) []*policy.Progr
 	out := make([]*policy.Program, len(queries))
 	made := make(map[string]*policy.Program)
 	for i, q := range queries {
-		path := strings.SplitN(q.Resource, "/", 4)
-		name := strings.Join(path[:min(3, len(path))], "/") + " " + q.Action + " " + fmt.Sprint(q.Principal == "")
-		for _, key := range [...]policy.Key{policy.KeySourceVpc, policy.KeySourceVpce, policy.KeySourceVpcARN, policy.KeySecureTransport} {
+		stage := strings.SplitN(q.Resource, "/", 3)
+		name := fmt.Sprint(stage[:min(2, len(stage))], q.Action, q.Principal == "")
+		for _, key := range wayKeys {
 			name += " " + one(q, key)
 		}
 		bound, ok := made[name]

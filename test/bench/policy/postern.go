@@ -48,11 +48,11 @@ func newPostern(f *field) (*contender, error) {
 }
 
 // boundPrograms is how many programs an edge is supposed to hold of one policy:
-// one for each endpoint, API, stage and method that occurs. For the policies with
+// one for each stage and way to it that occurs. For the policies with
 // very many endpoints only the queries of some take part.
 var boundPrograms = map[string]int{"W3-1000": 200, "W3-10000": 100, "W4": 200}
 
-// newBound gives each request the program that was bound to its endpoint and route.
+// newBound gives each request the program that was bound to its way: endpoint, VPC, API and stage.
 func newBound(f *field) (*contender, error) {
 	limit, ok := boundPrograms[f.name]
 	if !ok {
