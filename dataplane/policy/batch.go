@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"encoding/binary"
 	"math/bits"
 	"net/netip"
 	"slices"
@@ -31,6 +32,8 @@ type batch struct {
 	// plain: all rules are about the same resources and speak for everyone, and
 	// masks hold all of their conditions.
 	plain     bool
+	lone      *keyMask     // if plain: the one mask that there is
+	text      string       // what all resources begin with, all of them if usual
 	resources *resourceSet // what all rules say, taken out of them; nil: see heads
 	heads     []headMask
 	headed    uint64 // the rules in heads: of their resources only the paths are left
@@ -57,24 +60,11 @@ type keyMask struct {
 	// flip turns them into those that it satisfies. A negated condition and a
 	// rule that does not ask about the key have their bit set in flip.
 	flip   uint64
-	few    []valueMask
-	many   map[string]uint64
-	sole   map[string]struct{} // in place of many, if it would be of one rule: the values of its condition
-	absent uint64              // the rules that an absent key satisfies
-	asked  uint64              // the rules that ask about the key
+	values maskSet
+	absent uint64 // the rules that an absent key satisfies
+	asked  uint64 // the rules that ask about the key
 	key    keyRef
 	lists  []valueList // until they are arranged
-}
-
-// valueList is the values of one condition, and the rules that it is of.
-type valueList struct {
-	set   *stringSet
-	rules uint64
-}
-
-type valueMask struct {
-	value string
-	rules uint64
 }
 
 // boolMask holds all plain Bool conditions on one key.
@@ -96,10 +86,17 @@ type networkMask struct {
 	absent uint64
 	flip   uint64
 	asked  uint64
+	few4   []prefix4Mask // a few prefixes of each family, tried one by one
 	few    []prefixMask
-	trie   *bart.Table[uint64]
-	sole   *bart.Lite // in place of trie, as in keyMask
+	trie   *bart.Table[uint64] // of all prefixes, if they are more
+	sole   *bart.Lite          // in place of trie, as in keyMask
 	lists  []networkList
+}
+
+// prefix4Mask is an IPv4 prefix as the numbers that are compared.
+type prefix4Mask struct {
+	network, mask uint32
+	rules         uint64
 }
 
 type networkList struct {
@@ -120,9 +117,9 @@ type principalMasks struct {
 	// otherwise the maps hold the names of all, as in principalSet.
 	sole     *principalSet
 	named    uint64
-	exact    map[string]uint64
-	roles    map[string]uint64
-	accounts map[string]uint64
+	exact    maskSet
+	roles    maskSet
+	accounts maskSet
 }
 
 // newBatch arranges at most batchSize rules. It copies them, since it takes
@@ -151,13 +148,19 @@ func newBatch(rules []rule) batch {
 	b.callers = newPrincipalMasks(b.rules)
 	b.addResources()
 	for i := range b.keys {
-		b.keys[i].arrange()
+		b.keys[i].values, b.keys[i].lists = newMaskSet(b.keys[i].lists), nil
 	}
-	slices.SortStableFunc(b.keys, func(x, y keyMask) int { return cmp.Compare(x.cost(), y.cost()) })
+	slices.SortStableFunc(b.keys, func(x, y keyMask) int { return cmp.Compare(x.values.size(), y.values.size()) })
 	for i := range b.networks {
 		b.networks[i].arrange()
 	}
+	if r := b.resources; r != nil && r.usual && !r.negated {
+		b.resources, b.text = nil, r.text
+	}
 	b.plain = b.callers == nil && !slices.ContainsFunc(b.rules, func(ru rule) bool { return ru.resources != nil || len(ru.conditions) > 0 })
+	if b.plain && len(b.keys) == 1 && len(b.bools)+len(b.networks) == 0 {
+		b.lone = &b.keys[0]
+	}
 	return b
 }
 
@@ -245,36 +248,68 @@ func (b *batch) addBool(c *condition, bit uint64) bool {
 	return true
 }
 
-// arrange makes the form of the values that is looked up. The set of one
-// condition is used as it is, since Programs that were bound share it.
-func (k *keyMask) arrange() {
-	if len(k.lists) == 1 && k.lists[0].set.many != nil {
-		k.sole = k.lists[0].set.many
-		k.lists = nil
-		return
+// maskSet holds, for each of some values, the rules that list it: a few values
+// in a row, more in a map.
+type maskSet struct {
+	few  []valueMask
+	many map[string]uint64
+	// sole is in place of many where all values are of one condition: its set is
+	// used as it is, since Programs that were bound share it. soleRules are its.
+	sole      map[string]struct{}
+	soleRules uint64
+}
+
+type valueMask struct {
+	value string
+	rules uint64
+}
+
+// valueList is the values of one condition, and the rules that it is of.
+type valueList struct {
+	set   *stringSet
+	rules uint64
+}
+
+func newMaskSet(lists []valueList) maskSet {
+	if len(lists) == 1 && lists[0].set.many != nil {
+		return maskSet{sole: lists[0].set.many, soleRules: lists[0].rules}
 	}
 	many := make(map[string]uint64)
-	for _, l := range k.lists {
+	for _, l := range lists {
 		for v := range l.set.all() {
 			many[v] |= l.rules
 		}
 	}
-	k.lists = nil
 	if len(many) > fewStrings {
-		k.many = many
-		return
+		return maskSet{many: many}
 	}
+	var s maskSet
 	for v, rules := range many {
-		k.few = append(k.few, valueMask{v, rules})
+		s.few = append(s.few, valueMask{v, rules})
 	}
-	slices.SortFunc(k.few, func(x, y valueMask) int { return strings.Compare(x.value, y.value) })
+	slices.SortFunc(s.few, func(x, y valueMask) int { return strings.Compare(x.value, y.value) })
+	return s
 }
 
-func (k *keyMask) cost() int {
-	if k.many != nil || k.sole != nil {
-		return fewStrings + 1
+func (s *maskSet) size() int { return len(s.few) + len(s.many) + len(s.sole) }
+
+// hits are the rules that list a value.
+func (s *maskSet) hits(v string) uint64 {
+	switch {
+	case s.sole != nil:
+		if _, ok := s.sole[v]; ok {
+			return s.soleRules
+		}
+	case s.many != nil:
+		return s.many[v]
+	default:
+		for i := range s.few {
+			if s.few[i].value == v {
+				return s.few[i].rules
+			}
+		}
 	}
-	return len(k.few)
+	return 0
 }
 
 // addNetworks is addKey for address conditions.
@@ -297,41 +332,52 @@ func (b *batch) addNetworks(c *condition, bit uint64) bool {
 	return true
 }
 
-// arrange puts many prefixes into a trie, wide ones first, so that each takes
-// over the rules of those that contain it. That of one condition is used as it is.
+// arrange makes the form of the prefixes that is looked up. Into a trie they go
+// wide ones first, so that each takes over the rules of those that contain it.
+// That of one condition is used as it is, since bound Programs share it.
 func (n *networkMask) arrange() {
 	if len(n.lists) == 1 && n.lists[0].set.many != nil {
 		n.sole = n.lists[0].set.many
 		n.lists = nil
 		return
 	}
+	var all []prefixMask
 	for _, l := range n.lists {
 		for p := range l.set.all() {
-			n.few = append(n.few, prefixMask{p, l.rules})
+			all = append(all, prefixMask{p, l.rules})
 		}
 	}
 	n.lists = nil
-	slices.SortFunc(n.few, func(x, y prefixMask) int {
-		return cmp.Or(cmp.Compare(x.prefix.Bits(), y.prefix.Bits()), x.prefix.Addr().Compare(y.prefix.Addr()))
-	})
-	unique := n.few[:0]
-	for _, p := range n.few {
-		if last := len(unique) - 1; last >= 0 && unique[last].prefix == p.prefix {
-			unique[last].rules |= p.rules
-			continue
-		}
-		unique = append(unique, p)
-	}
-	n.few = unique
-	if len(n.few) <= fewNetworks {
+	if len(all) > fewPrefixes {
+		n.trie = newTrie(all)
 		return
 	}
-	n.trie = new(bart.Table[uint64])
-	for _, p := range n.few {
-		wider, _ := n.trie.LookupPrefix(p.prefix)
-		n.trie.Insert(p.prefix, p.rules|wider)
+	for _, p := range all {
+		if p.prefix.Addr().Is4() {
+			mask := ^uint32(0) << (32 - p.prefix.Bits())
+			n.few4 = append(n.few4, prefix4Mask{number4(p.prefix.Addr()), mask, p.rules})
+		} else {
+			n.few = append(n.few, p)
+		}
 	}
-	n.few = nil
+}
+
+// fewPrefixes is how many prefixes are tried as fast as a trie answers.
+const fewPrefixes = 16
+
+func number4(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.BigEndian.Uint32(b[:])
+}
+
+func newTrie(all []prefixMask) *bart.Table[uint64] {
+	slices.SortFunc(all, func(x, y prefixMask) int { return cmp.Compare(x.prefix.Bits(), y.prefix.Bits()) })
+	trie := new(bart.Table[uint64])
+	for _, p := range all {
+		wider, _ := trie.LookupPrefix(p.prefix) // of the same prefix, too
+		trie.Insert(p.prefix, p.rules|wider)
+	}
+	return trie
 }
 
 func newPrincipalMasks(rules []rule) *principalMasks {
@@ -354,17 +400,16 @@ func newPrincipalMasks(rules []rule) *principalMasks {
 	if bits.OnesCount64(m.named) <= 1 {
 		return &m
 	}
-	m.sole, m.exact, m.roles, m.accounts = nil, make(map[string]uint64), make(map[string]uint64), make(map[string]uint64)
+	m.sole = nil
+	var exact, roles, accounts []valueList
 	for rest := m.named; rest != 0; rest &= rest - 1 {
 		i := bits.TrailingZeros64(rest)
-		for masks, names := range map[*map[string]uint64]map[string]bool{
-			&m.exact: rules[i].principals.exact, &m.roles: rules[i].principals.roles, &m.accounts: rules[i].principals.accounts,
-		} {
-			for name := range names {
-				(*masks)[name] |= 1 << i
-			}
-		}
+		set, bit := rules[i].principals, uint64(1)<<i
+		exact = append(exact, valueList{&set.exact, bit})
+		roles = append(roles, valueList{&set.roles, bit})
+		accounts = append(accounts, valueList{&set.accounts, bit})
 	}
+	m.exact, m.roles, m.accounts = newMaskSet(exact), newMaskSet(roles), newMaskSet(accounts)
 	return &m
 }
 
@@ -380,15 +425,15 @@ func (m *principalMasks) find(p *Principal, rules []rule) (speaking, delegated u
 			delegated = m.named
 		}
 	} else {
-		direct |= m.exact[p.ARN]
+		direct |= m.exact.hits(p.ARN)
 		if p.RoleARN != "" {
 			if p.RolePathUnknown {
-				direct |= m.roles[p.RoleARN]
+				direct |= m.roles.hits(p.RoleARN)
 			} else {
-				direct |= m.exact[p.RoleARN]
+				direct |= m.exact.hits(p.RoleARN)
 			}
 		}
-		delegated = m.accounts[p.Account] &^ direct
+		delegated = m.accounts.hits(p.Account) &^ direct
 	}
 	for rest := m.excepts; rest != 0; rest &= rest - 1 {
 		i := bits.TrailingZeros64(rest)
@@ -410,32 +455,7 @@ func (b *batch) asked(r *Request, invoke bool) uint64 {
 		alive &= b.bools[i].satisfied(r)
 	}
 	for i := range b.keys {
-		k := &b.keys[i]
-		if r.present&k.inPlace == 0 {
-			if k.nowhere && r.Extra == nil {
-				alive &= k.absent
-			} else {
-				alive &= k.elsewhere(r)
-			}
-			continue
-		}
-		v, hits := r.values[k.slot], uint64(0)
-		switch {
-		case k.sole != nil:
-			if _, ok := k.sole[v]; ok {
-				hits = k.asked
-			}
-		case k.many != nil:
-			hits = k.many[v]
-		default:
-			for j := range k.few {
-				if k.few[j].value == v {
-					hits = k.few[j].rules
-					break
-				}
-			}
-		}
-		alive &= hits ^ k.flip
+		alive &= b.keys[i].satisfied(r)
 	}
 	for i := range b.networks {
 		if alive == 0 {
@@ -457,7 +477,7 @@ func (b *batch) search(r *Request, invoke bool, best finding) finding {
 		speaking, delegated = b.callers.find(r.Principal, b.rules)
 		alive &= speaking
 	}
-	if alive == 0 || b.resources != nil && !b.resources.match(r) {
+	if alive == 0 || !strings.HasPrefix(view(r.Resource), b.text) || b.resources != nil && !b.resources.match(r) {
 		return best
 	}
 	path := "" // which part that is does not depend on the head that was found there
@@ -520,6 +540,17 @@ func (ru *rule) conditionsHold(r *Request) bool {
 	return true
 }
 
+// satisfied are the rules whose condition on the key holds, or that have none.
+func (k *keyMask) satisfied(r *Request) uint64 {
+	if r.present&k.inPlace == 0 {
+		if k.nowhere && r.Extra == nil {
+			return k.absent
+		}
+		return k.elsewhere(r)
+	}
+	return k.values.hits(r.values[k.slot]) ^ k.flip
+}
+
 // elsewhere are the rules whose condition on the key holds, or that have none,
 // for a key without a value of its own in its place.
 func (k *keyMask) elsewhere(r *Request) uint64 {
@@ -531,16 +562,7 @@ func (k *keyMask) elsewhere(r *Request) uint64 {
 	// negated one from holding.
 	var hits uint64
 	for i := range f.n {
-		v := f.at(i)
-		hits |= k.many[v]
-		if _, ok := k.sole[v]; ok {
-			hits = k.asked
-		}
-		for j := range k.few {
-			if k.few[j].value == v {
-				hits |= k.few[j].rules
-			}
-		}
+		hits |= k.values.hits(f.at(i))
 	}
 	return hits ^ k.flip
 }
@@ -593,6 +615,15 @@ func (n *networkMask) hits(a netip.Addr) (rules uint64) {
 	case n.trie != nil:
 		if a.IsValid() {
 			rules, _ = n.trie.Lookup(a)
+		}
+		return rules
+	}
+	if a.Is4() {
+		v := number4(a)
+		for i := range n.few4 {
+			if p := &n.few4[i]; v&p.mask == p.network {
+				rules |= p.rules
+			}
 		}
 		return rules
 	}

@@ -275,6 +275,9 @@ func (s *stringSet) add(v string) {
 	}
 }
 
+// size is how many values there are.
+func (s *stringSet) size() int { return len(s.few) + len(s.many) }
+
 // all yields the values in no order.
 func (s *stringSet) all() iter.Seq[string] {
 	if s.many != nil {

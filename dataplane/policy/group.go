@@ -175,8 +175,8 @@ func (ru *rule) names() func(yield func(string) bool) {
 		if ru.principals == nil || ru.notPerson || ru.principals.anyone {
 			return
 		}
-		for _, m := range [...]map[string]bool{ru.principals.exact, ru.principals.roles, ru.principals.accounts} {
-			for name := range m {
+		for _, set := range [...]*stringSet{&ru.principals.exact, &ru.principals.roles, &ru.principals.accounts} {
+			for name := range set.all() {
 				if !yield(name) {
 					return
 				}
@@ -188,13 +188,13 @@ func (ru *rule) names() func(yield func(string) bool) {
 // fileByCaller leaves the principal test in the rule: it says whether a caller
 // is named himself or by his account only.
 func (c *cabinet) fileByCaller(ru *rule) {
-	for name := range ru.principals.exact {
+	for name := range ru.principals.exact.all() {
 		c.exact[name] = append(c.exact[name], *ru)
 	}
-	for name := range ru.principals.roles {
+	for name := range ru.principals.roles.all() {
 		c.roles[name] = append(c.roles[name], *ru)
 	}
-	for name := range ru.principals.accounts {
+	for name := range ru.principals.accounts.all() {
 		c.accounts[name] = append(c.accounts[name], *ru)
 	}
 }

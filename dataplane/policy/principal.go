@@ -156,32 +156,26 @@ func uniqueID(s string) bool {
 // principalSet is a Principal or NotPrincipal element in the form that decides.
 type principalSet struct {
 	anyone   bool
-	accounts map[string]bool
+	accounts stringSet
 	// exact holds ARNs as written: users, roles, sessions, federated users.
-	exact map[string]bool
+	exact stringSet
 	// roles holds each role without its path, for sessions whose role path
 	// nobody knows. A role's name is unique in its account whatever its path.
-	roles map[string]bool
+	roles stringSet
 }
 
 func (s *principalSet) add(text string, id identity) {
-	put := func(m *map[string]bool, key string) {
-		if *m == nil {
-			*m = make(map[string]bool)
-		}
-		(*m)[key] = true
-	}
 	switch id.kind {
 	case identityAnyone:
 		s.anyone = true
 	case identityAccount:
-		put(&s.accounts, id.account)
+		s.accounts.add(id.account)
 	case identityDeleted: // matches nobody ever again
 	case identityRole:
-		put(&s.roles, id.roleWithoutPath())
-		put(&s.exact, text)
+		s.roles.add(id.roleWithoutPath())
+		s.exact.add(text)
 	default:
-		put(&s.exact, text)
+		s.exact.add(text)
 	}
 }
 
@@ -203,22 +197,22 @@ func (s *principalSet) match(p *Principal) grant {
 		return grantNone
 	case s.namesSelf(p) || s.namesRole(p):
 		return grantDirect
-	case s.accounts[p.Account]:
+	case s.accounts.has(p.Account):
 		return grantDelegate
 	}
 	return grantNone
 }
 
-func (s *principalSet) namesSelf(p *Principal) bool { return s.exact[p.ARN] }
+func (s *principalSet) namesSelf(p *Principal) bool { return s.exact.has(p.ARN) }
 
 func (s *principalSet) namesRole(p *Principal) bool {
 	switch {
 	case p.RoleARN == "":
 		return false
 	case p.RolePathUnknown:
-		return s.roles[p.RoleARN]
+		return s.roles.has(p.RoleARN)
 	}
-	return s.exact[p.RoleARN]
+	return s.exact.has(p.RoleARN)
 }
 
 // exempts is the NotPrincipal element of a Deny: it spares a caller only if
@@ -228,7 +222,7 @@ func (s *principalSet) exempts(p *Principal) bool {
 	switch {
 	case s.anyone:
 		return true
-	case p == nil || !s.accounts[p.Account]:
+	case p == nil || !s.accounts.has(p.Account):
 		return false
 	case p.Type == TypeAccount:
 		return true

@@ -1,6 +1,9 @@
 package policy
 
-import "math/bits"
+import (
+	"math/bits"
+	"strings"
+)
 
 // Program is a compiled policy. It is immutable and safe for any number of
 // goroutines.
@@ -13,8 +16,9 @@ type Program struct {
 	settled  bool
 	decision Decision
 	root     group
-	// plain is the one batch of a root that has nothing else, if it is plain.
-	plain *batch
+	// only is the one batch of a root that has nothing else, plain is only if it
+	// is plain.
+	only, plain *batch
 }
 
 // Effect is the decision of one policy.
@@ -85,8 +89,11 @@ func assemble(d *Document, rules []rule) *Program {
 		p.settled, p.decision = true, finding{ru: &p.rules[0]}.decision()
 	default:
 		p.root = newGroup(p.rules)
-		if len(p.rules) <= batchSize && p.root.batches[0].plain {
-			p.plain = &p.root.batches[0]
+		if len(p.rules) <= batchSize {
+			p.only = &p.root.batches[0]
+			if p.only.plain {
+				p.plain = p.only
+			}
 		}
 	}
 	return p
@@ -126,12 +133,21 @@ func (p *Program) Eval(r *Request) Decision {
 	}
 	invoke := isInvoke(r.Action)
 	b := p.plain
-	if b == nil {
+	switch {
+	case b != nil:
+	case p.only != nil:
+		return p.only.search(r, invoke, finding{rank: unfound}).decision()
+	default:
 		return p.root.search(r, invoke, finding{rank: unfound}).decision()
 	}
 	// The rules that masks leave over all apply, if the resource is theirs.
-	alive := b.asked(r, invoke)
-	if alive == 0 || b.resources != nil && !b.resources.match(r) {
+	var alive uint64
+	if b.lone != nil && invoke {
+		alive = b.invoke & b.lone.satisfied(r)
+	} else {
+		alive = b.asked(r, invoke)
+	}
+	if alive == 0 || !strings.HasPrefix(view(r.Resource), b.text) || b.resources != nil && !b.resources.match(r) {
 		return Decision{Statement: -1}
 	}
 	ru := &b.rules[bits.TrailingZeros64(alive)]

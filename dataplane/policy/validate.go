@@ -236,9 +236,9 @@ func (v *validator) spared(path string, p *principals) {
 			}
 		default:
 			switch {
-			case !set.accounts[id.account]:
+			case !set.accounts.has(id.account):
 				v.warn(at, e.offset, "%q spares nobody unless the account %q is listed, too", e.text, id.account)
-			case id.kind == identitySession && !set.roles[id.roleWithoutPath()]:
+			case id.kind == identitySession && !set.roles.has(id.roleWithoutPath()):
 				v.warn(at, e.offset, "%q spares nobody unless its role is listed, too, as %q", e.text, id.roleWithoutPath())
 			case id.kind == identityRole && !sessions[id.roleWithoutPath()]:
 				v.warn(at, e.offset, "%q spares nobody unless sessions of the role are listed, too", e.text)

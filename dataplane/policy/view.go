@@ -2,7 +2,6 @@ package policy
 
 import (
 	"bytes"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -67,9 +66,9 @@ func (d *Document) View(i int) StatementView {
 		v.Principal = &PrincipalView{
 			Negated:  p.negated,
 			Anyone:   p.compiled.anyone,
-			Accounts: slices.Sorted(maps.Keys(p.compiled.accounts)),
-			Exact:    slices.Sorted(maps.Keys(p.compiled.exact)),
-			Roles:    slices.Sorted(maps.Keys(p.compiled.roles)),
+			Accounts: slices.Sorted(p.compiled.accounts.all()),
+			Exact:    slices.Sorted(p.compiled.exact.all()),
+			Roles:    slices.Sorted(p.compiled.roles.all()),
 		}
 	}
 	for i := range s.conditions {

@@ -284,7 +284,7 @@ func principalText(s *statement, g grant, p *Principal) string {
 	case g == grantNone:
 		if len(entries) == 0 {
 			want = "nobody"
-		} else if len(set.exact)+len(set.accounts) == 0 {
+		} else if set.exact.size()+set.accounts.size() == 0 {
 			want += ", which never calls an API"
 		}
 		return who + ", the policy wants " + want
@@ -301,7 +301,7 @@ func (s *principalSet) unlisted(p *Principal) string {
 	switch {
 	case p == nil:
 		return "NotPrincipal spares no anonymous callers"
-	case !s.accounts[p.Account]:
+	case !s.accounts.has(p.Account):
 		return "NotPrincipal does not list his account " + plain(p.Account)
 	case p.Type == TypeAssumedRole && !s.namesRole(p):
 		return "NotPrincipal does not list his role " + plain(p.RoleARN)
