@@ -25,7 +25,8 @@ type batch struct {
 	invoke    uint64
 	anonymous uint64
 	actions   []actionMask    // for other actions
-	callers   *principalMasks // nil: every rule speaks for everyone
+	everyone  uint64          // the rules that speak for everyone
+	callers   *principalMasks // nil: all of them do
 	bools     []boolMask
 	keys      []keyMask // cheapest first
 	networks  []networkMask
@@ -37,6 +38,7 @@ type batch struct {
 	resources *resourceSet // what all rules say, taken out of them; nil: see heads
 	heads     []headMask
 	headed    uint64 // the rules in heads: of their resources only the paths are left
+	paths     []pathMask
 }
 
 // actionMask are the rules that have one action set.
@@ -145,7 +147,10 @@ func newBatch(rules []rule) batch {
 			}
 		}
 	}
-	b.callers = newPrincipalMasks(b.rules)
+	b.everyone, b.callers = b.all, newPrincipalMasks(b.rules)
+	if b.callers != nil {
+		b.everyone = b.callers.everyone
+	}
 	b.addResources()
 	for i := range b.keys {
 		b.keys[i].values, b.keys[i].lists = newMaskSet(b.keys[i].lists), nil
@@ -199,6 +204,7 @@ func (b *batch) addResources() {
 		}
 		b.heads[at].rules |= bit
 	}
+	b.paths = newPathMasks(b.rules, b.headed)
 }
 
 // addKey takes a condition into the mask of its key, unless it is of a kind that
@@ -444,51 +450,71 @@ func (m *principalMasks) find(p *Principal, rules []rule) (speaking, delegated u
 	return direct | delegated, delegated
 }
 
-// asked is the mask part of a search: the rules whose action and whose
-// conditions held by masks are satisfied.
-func (b *batch) asked(r *Request, invoke bool) uint64 {
-	alive := b.invoke
-	if !invoke {
-		alive = b.acting(r)
+// acting are the rules that are about the request's action.
+func (b *batch) acting(r *Request, invoke bool) uint64 {
+	if invoke {
+		return b.invoke
 	}
+	alive := b.all
+	for i := range b.actions {
+		if !b.actions[i].set.match(r, false) {
+			alive &^= b.actions[i].rules
+		}
+	}
+	return alive
+}
+
+// satisfied are those of the rules alive whose conditions, as far as masks hold
+// them, are satisfied. No key is looked up for rules that are out already.
+func (b *batch) satisfied(r *Request, alive uint64) uint64 {
 	for i := range b.bools {
-		alive &= b.bools[i].satisfied(r)
+		if m := &b.bools[i]; alive&m.asked != 0 {
+			alive &= m.satisfied(r)
+		}
 	}
 	for i := range b.keys {
-		alive &= b.keys[i].satisfied(r)
+		if k := &b.keys[i]; alive&k.asked != 0 {
+			alive &= k.satisfied(r)
+		}
 	}
 	for i := range b.networks {
-		if alive == 0 {
-			break
+		if n := &b.networks[i]; alive&n.asked != 0 {
+			alive &= n.satisfied(r)
 		}
-		alive &= b.networks[i].satisfied(r)
 	}
 	return alive
 }
 
 // search returns the best rule that applies, or best if there is no better one.
 func (b *batch) search(r *Request, invoke bool, best finding) finding {
-	alive := b.asked(r, invoke)
-	var delegated uint64
-	if r.Principal == nil {
-		alive &= b.anonymous
-	} else if b.callers != nil {
-		var speaking uint64
-		speaking, delegated = b.callers.find(r.Principal, b.rules)
-		alive &= speaking
-	}
-	if alive == 0 || !strings.HasPrefix(view(r.Resource), b.text) || b.resources != nil && !b.resources.match(r) {
+	alive := b.acting(r, invoke)
+	arn, path := view(r.Resource), "" // which part is the path does not depend on the head before it
+	if !strings.HasPrefix(arn, b.text) {
 		return best
 	}
-	path := "" // which part that is does not depend on the head that was found there
 	for i := range b.heads {
 		if h := &b.heads[i]; alive&h.rules != 0 {
-			if behind, ok := h.head.cut(view(r.Resource)); ok {
+			if behind, ok := h.head.cut(arn); ok {
 				path = behind
 			} else {
 				alive &^= h.rules
 			}
 		}
+	}
+	for i := range b.paths {
+		alive &= b.paths[i].possible(path)
+	}
+	var delegated uint64
+	switch {
+	case r.Principal == nil:
+		alive &= b.anonymous
+	case alive&^b.everyone != 0:
+		var speaking uint64
+		speaking, delegated = b.callers.find(r.Principal, b.rules)
+		alive &= speaking
+	}
+	if alive = b.satisfied(r, alive); alive == 0 || b.resources != nil && !b.resources.match(r) {
+		return best
 	}
 	for ; alive != 0; alive &= alive - 1 {
 		i := bits.TrailingZeros64(alive)
@@ -518,17 +544,6 @@ func (b *batch) search(r *Request, invoke bool, best finding) finding {
 		}
 	}
 	return best
-}
-
-// acting are the rules that are about the request's action.
-func (b *batch) acting(r *Request) uint64 {
-	alive := b.all
-	for i := range b.actions {
-		if !b.actions[i].set.match(r, false) {
-			alive &^= b.actions[i].rules
-		}
-	}
-	return alive
 }
 
 func (ru *rule) conditionsHold(r *Request) bool {

@@ -145,7 +145,7 @@ func (p *Program) Eval(r *Request) Decision {
 	if b.lone != nil && invoke {
 		alive = b.invoke & b.lone.satisfied(r)
 	} else {
-		alive = b.asked(r, invoke)
+		alive = b.satisfied(r, b.acting(r, invoke))
 	}
 	if alive == 0 || !strings.HasPrefix(view(r.Resource), b.text) || b.resources != nil && !b.resources.match(r) {
 		return Decision{Statement: -1}
