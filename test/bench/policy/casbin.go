@@ -90,7 +90,7 @@ func newCasbin(f *field) (*contender, error) {
 	}
 	requests := make([][]any, len(all))
 	for i, q := range all {
-		requests[i] = []any{q.Action, q.arn(), q.SourceVpce, q.addr().String(), q.Principal}
+		requests[i] = []any{q.Action, q.Resource, q.SourceVpce, q.addr().String(), q.Principal}
 	}
 	return &contender{name: "casbin", peer: true, decide: inTurn(requests, len(f.workload.Queries), func(r []any) bool {
 		ok, err := enforcer.Enforce(r...)

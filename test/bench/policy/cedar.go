@@ -36,9 +36,9 @@ func newCedar(f *field) (*contender, error) {
 		entities[who] = entity
 		addr := q.addr()
 		requests[i] = &cedar.Request{
-			Principal: who, Action: types.NewEntityUID("Action", types.String(q.Action)), Resource: types.NewEntityUID("Resource", types.String(q.arn())),
+			Principal: who, Action: types.NewEntityUID("Action", types.String(q.Action)), Resource: types.NewEntityUID("Resource", types.String(q.Resource)),
 			Context: types.NewRecord(types.RecordMap{
-				"arn": types.String(q.arn()), "vpce": types.String(q.SourceVpce), "vpc": types.String(q.SourceVpc),
+				"arn": types.String(q.Resource), "vpce": types.String(q.SourceVpce), "vpc": types.String(q.SourceVpc),
 				"transport": types.String(q.SecureTransport), "addr": types.IPAddr(netip.PrefixFrom(addr, addr.BitLen())),
 			}),
 		}

@@ -68,7 +68,7 @@ func (f *field) celInputs(env *cel.Env) ([]*celInput, error) {
 	out := make([]*celInput, len(all))
 	for i, q := range all {
 		addr := q.addr()
-		out[i] = &celInput{action: adapt(q.Action), arn: adapt(q.arn()), vpce: adapt(q.SourceVpce), vpc: adapt(q.SourceVpc), transport: adapt(q.SecureTransport),
+		out[i] = &celInput{action: adapt(q.Action), arn: adapt(q.Resource), vpce: adapt(q.SourceVpce), vpc: adapt(q.SourceVpc), transport: adapt(q.SecureTransport),
 			principal: adapt(q.Principal), account: adapt(q.PrincipalAccount), addr: adapt(addr)}
 	}
 	return out, nil

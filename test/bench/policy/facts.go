@@ -12,8 +12,8 @@ import (
 // facts are the values of one request in a plain struct: all that an edge fills
 // in, as policy.Request holds it, also what no workload's policy asks for.
 type facts struct {
-	Action, Partition, Service, Region, Account string
-	Resource                                    string // api/stage/METHOD/path
+	Action   string
+	Resource string // the ARN
 
 	// Condition keys; empty if absent, which no present value is.
 	SourceVpc, SourceVpce, SourceVpcARN string
@@ -41,12 +41,7 @@ func (c configuration) shared(s string) string {
 
 // factsOf reads a query. Of the action it takes the spelling away.
 func (c configuration) factsOf(q *policy.Query) (*facts, error) {
-	parts := strings.SplitN(q.Resource, ":", 6)
-	if len(parts) != 6 {
-		return nil, fmt.Errorf("resource %q: not an ARN", q.Resource)
-	}
-	f := &facts{Action: c.shared(q.Action), Partition: c.shared(parts[1]), Service: c.shared(parts[2]), Region: c.shared(parts[3]), Account: c.shared(parts[4]),
-		Resource: strings.Clone(parts[5])}
+	f := &facts{Action: c.shared(q.Action), Resource: strings.Clone(q.Resource)}
 	if strings.EqualFold(f.Action, onlyAction) {
 		f.Action = c.shared(onlyAction)
 	}
@@ -86,11 +81,6 @@ func (c configuration) factsOf(q *policy.Query) (*facts, error) {
 		}
 	}
 	return f, nil
-}
-
-// arn is the resource's ARN in one text, as other engines read it best.
-func (f *facts) arn() string {
-	return "arn:" + f.Partition + ":" + f.Service + ":" + f.Region + ":" + f.Account + ":" + f.Resource
 }
 
 // addr is the source address, for an absent one an address that is in no network

@@ -60,13 +60,10 @@ func handwritten(f *field) (func(*facts) bool, error) {
 	return nil, fmt.Errorf("workload %s: nobody wrote a function for it", f.name)
 }
 
-const apiPrefix = "abcde12345/"
-
-// invokes is the part that all policies have in common: the action, and the parts
-// of the ARN before the path.
+// invokes is the part that all policies have in common: the action, and the ARN as
+// far as the API.
 func invokes(f *facts) bool {
-	return f.Action == onlyAction && f.Partition == "aws" && f.Service == "execute-api" && f.Region == "us-east-1" && f.Account == "111122223333" &&
-		strings.HasPrefix(f.Resource, apiPrefix)
+	return f.Action == onlyAction && strings.HasPrefix(f.Resource, apiARN)
 }
 
 // limitEndpoint is W1.
@@ -78,11 +75,11 @@ func limitEndpoint(f *facts) bool {
 func limitTenants(statements []statement) func(*facts) bool {
 	prefixes := make(map[string]string, len(statements))
 	for _, s := range statements {
-		prefixes[s.conditions[0].values[0]] = strings.TrimSuffix(strings.TrimPrefix(s.resources[0], strings.TrimSuffix(apiARN, apiPrefix)), "*")
+		prefixes[s.conditions[0].values[0]] = strings.TrimSuffix(s.resources[0], "*")
 	}
 	return func(f *facts) bool {
 		prefix, ok := prefixes[f.SourceVpce]
-		return ok && strings.HasPrefix(f.Resource, prefix) && invokes(f)
+		return ok && strings.HasPrefix(f.Resource, prefix) && f.Action == onlyAction // the prefix begins with the API's ARN
 	}
 }
 
@@ -122,7 +119,7 @@ func limitCallers(statements []statement) func(*facts) bool {
 		if _, ok := names[f.Principal]; !ok || !invokes(f) {
 			return false
 		}
-		path := f.Resource[len(apiPrefix):]
+		path := f.Resource[len(apiARN):]
 		last := strings.LastIndexByte(path, '/')
 		if last < 0 {
 			return false

@@ -62,7 +62,7 @@ func limitEstate(f *facts) bool {
 	case v4>>8 == 0x0a1442, v4>>7 == 0x0a150d80>>7, v4>>8 == 0x0a1e42, v4>>6 == 0x0a280900>>6, v4>>9 == 0x0a3c4200>>9, v4 == 0 && quarantineV6.Contains(a):
 		return false
 	}
-	path := f.Resource[len(apiPrefix):]
+	path := f.Resource[len(apiARN):]
 	if strings.HasPrefix(path, "staging/") {
 		return path == "staging/GET/health" || f.SourceVpc == stagingVPC && (v4>>18 == 0x0a3c0000>>18 || v4 == 0 && stagingV6.Contains(a))
 	}

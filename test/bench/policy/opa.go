@@ -92,7 +92,7 @@ func (f *field) opaInputs() ([]*ast.Term, error) {
 	inputs := make([]*ast.Term, len(all))
 	for i, q := range all {
 		object := ast.NewObject()
-		for _, kv := range [...][2]string{{"action", q.Action}, {"arn", q.arn()}, {"vpce", q.SourceVpce}, {"vpc", q.SourceVpc}, {"transport", q.SecureTransport},
+		for _, kv := range [...][2]string{{"action", q.Action}, {"arn", q.Resource}, {"vpce", q.SourceVpce}, {"vpc", q.SourceVpc}, {"transport", q.SecureTransport},
 			{"principal", q.Principal}, {"account", q.PrincipalAccount}, {"addr", q.addr().String()}} {
 			object.Insert(ast.StringTerm(kv[0]), ast.StringTerm(kv[1]))
 		}
