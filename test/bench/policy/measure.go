@@ -215,6 +215,24 @@ func scaling(f *field) (float64, error) {
 	return median(ratios), nil
 }
 
+// growth is how many times a decision of one workload takes that of another, both
+// repeated. They take turns: measured minutes apart, the machine would be another.
+func growth(small, large string) (float64, error) {
+	var both [2]*runner
+	for i, name := range [...]string{small, large} {
+		f, err := newField(name, []maker{newPostern})
+		if err != nil {
+			return 0, err
+		}
+		both[i] = newRunner(f.contenders[0], len(f.workload.Queries))
+	}
+	for range 31 {
+		both[0].round(true)
+		both[1].round(true)
+	}
+	return medianRatio(both[1].repeated, both[0].repeated), nil
+}
+
 // compiling is what Parse and Compile take together.
 type compiling struct {
 	Workload  string  `json:"workload"`

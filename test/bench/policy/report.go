@@ -15,6 +15,7 @@ import (
 type report struct {
 	Machine   string      `json:"machine"`
 	Workloads []measured  `json:"workloads"`
+	Growth    *float64    `json:"w3_10000_of_w3_100,omitempty"`
 	Compiling []compiling `json:"compiling"`
 	Verdicts  []verdict   `json:"verdicts"`
 }

@@ -38,13 +38,11 @@ const (
 // judge compares what was measured with what was promised.
 func judge(r *report) []verdict {
 	var out []verdict
-	repeated := map[string]float64{}
 	for i := range r.Workloads {
 		w := &r.Workloads[i]
 		kind, _, _ := strings.Cut(w.Name, "-")
 		p := promises[kind]
 		postern, bound := w.figure(nameUnbound), w.figure(nameBound)
-		repeated[w.Name] = postern.Repeated
 		out = append(out, atMost(w.Name+": times the limit", postern.RepeatedOfLimit, p.ofLimit, ""))
 		if peer := w.bestPeer(); peer != nil {
 			out = append(out, atLeast(w.Name+": times as fast as the best peer", peer.RepeatedOfPostern, p.ofPeer, peer.Name))
@@ -59,8 +57,8 @@ func judge(r *report) []verdict {
 			out = append(out, atLeast(w.Name+": two processors, times one", float64(w.Scaling), scalingAtLeast, ""))
 		}
 	}
-	if small, large := repeated["W3-100"], repeated["W3-10000"]; small > 0 && large > 0 {
-		out = append(out, atMost("W3-10000 times W3-100", large/small, growthAtMost, ""))
+	if r.Growth != nil {
+		out = append(out, atMost("W3-10000 times W3-100", *r.Growth, growthAtMost, "in turns"))
 	}
 	for _, c := range r.Compiling {
 		switch c.Workload {
