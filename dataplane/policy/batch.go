@@ -30,10 +30,10 @@ type batch struct {
 	bools     []boolMask
 	keys      []keyMask // cheapest first
 	networks  []networkMask
-	// plain: all rules are about the same resources and speak for everyone, and
-	// masks hold all of their conditions.
+	// plain: all rules are about the same resources, and masks hold all of their
+	// conditions.
 	plain     bool
-	lone      *keyMask     // if plain: the one mask that there is
+	lone      *keyMask     // if plain, and for everyone: the one mask that there is
 	text      string       // what all resources begin with, all of them if usual
 	resources *resourceSet // what all rules say, taken out of them; nil: see heads
 	heads     []headMask
@@ -120,6 +120,7 @@ type principalMasks struct {
 	sole     *principalSet
 	named    uint64
 	exact    maskSet
+	sessions bool
 	roles    maskSet
 	accounts maskSet
 }
@@ -162,8 +163,8 @@ func newBatch(rules []rule) batch {
 	if r := b.resources; r != nil && r.usual && !r.negated {
 		b.resources, b.text = nil, r.text
 	}
-	b.plain = b.callers == nil && !slices.ContainsFunc(b.rules, func(ru rule) bool { return ru.resources != nil || len(ru.conditions) > 0 })
-	if b.plain && len(b.keys) == 1 && len(b.bools)+len(b.networks) == 0 {
+	b.plain = !slices.ContainsFunc(b.rules, func(ru rule) bool { return ru.resources != nil || len(ru.conditions) > 0 })
+	if b.plain && b.callers == nil && len(b.keys) == 1 && len(b.bools)+len(b.networks) == 0 {
 		b.lone = &b.keys[0]
 	}
 	return b
@@ -267,7 +268,15 @@ type maskSet struct {
 
 type valueMask struct {
 	value string
+	last  byte // of value: ids differ there, and a byte costs no call to compare
 	rules uint64
+}
+
+func lastByte(s string) byte {
+	if s == "" {
+		return 0
+	}
+	return s[len(s)-1]
 }
 
 // valueList is the values of one condition, and the rules that it is of.
@@ -291,7 +300,7 @@ func newMaskSet(lists []valueList) maskSet {
 	}
 	var s maskSet
 	for v, rules := range many {
-		s.few = append(s.few, valueMask{v, rules})
+		s.few = append(s.few, valueMask{v, lastByte(v), rules})
 	}
 	slices.SortFunc(s.few, func(x, y valueMask) int { return strings.Compare(x.value, y.value) })
 	return s
@@ -309,8 +318,9 @@ func (s *maskSet) hits(v string) uint64 {
 	case s.many != nil:
 		return s.many[v]
 	default:
+		last := lastByte(v)
 		for i := range s.few {
-			if s.few[i].value == v {
+			if s.few[i].last == last && s.few[i].value == v {
 				return s.few[i].rules
 			}
 		}
@@ -411,6 +421,7 @@ func newPrincipalMasks(rules []rule) *principalMasks {
 	for rest := m.named; rest != 0; rest &= rest - 1 {
 		i := bits.TrailingZeros64(rest)
 		set, bit := rules[i].principals, uint64(1)<<i
+		m.sessions = m.sessions || set.sessions
 		exact = append(exact, valueList{&set.exact, bit})
 		roles = append(roles, valueList{&set.roles, bit})
 		accounts = append(accounts, valueList{&set.accounts, bit})
@@ -431,7 +442,9 @@ func (m *principalMasks) find(p *Principal, rules []rule) (speaking, delegated u
 			delegated = m.named
 		}
 	} else {
-		direct |= m.exact.hits(p.ARN)
+		if m.sessions || !p.isSession() {
+			direct |= m.exact.hits(p.ARN)
+		}
 		if p.RoleARN != "" {
 			if p.RolePathUnknown {
 				direct |= m.roles.hits(p.RoleARN)

@@ -292,7 +292,7 @@ func (s *stringSet) has(v string) bool {
 		return ok
 	}
 	for _, e := range s.few {
-		if e == v {
+		if len(e) == len(v) && lastByte(e) == lastByte(v) && e == v {
 			return true
 		}
 	}

@@ -264,7 +264,11 @@ func (p *pattern) match(s string, r *Request) bool {
 	case len(s) < len(p.prefix)+len(p.suffix) || !strings.HasPrefix(s, p.prefix) || !strings.HasSuffix(s, p.suffix):
 		return false
 	}
-	s = s[len(p.prefix) : len(s)-len(p.suffix)]
+	return p.hasInner(s[len(p.prefix) : len(s)-len(p.suffix)])
+}
+
+// hasInner says whether the inner pieces stand in s one behind the other.
+func (p *pattern) hasInner(s string) bool {
 	for _, piece := range p.inner {
 		i := strings.Index(s, piece)
 		if i < 0 {

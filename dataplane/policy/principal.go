@@ -158,7 +158,8 @@ type principalSet struct {
 	anyone   bool
 	accounts stringSet
 	// exact holds ARNs as written: users, roles, sessions, federated users.
-	exact stringSet
+	exact    stringSet
+	sessions bool // there are sessions among them
 	// roles holds each role without its path, for sessions whose role path
 	// nobody knows. A role's name is unique in its account whatever its path.
 	roles stringSet
@@ -176,6 +177,7 @@ func (s *principalSet) add(text string, id identity) {
 		s.exact.add(text)
 	default:
 		s.exact.add(text)
+		s.sessions = s.sessions || id.kind == identitySession
 	}
 }
 
@@ -203,7 +205,14 @@ func (s *principalSet) match(p *Principal) grant {
 	return grantNone
 }
 
-func (s *principalSet) namesSelf(p *Principal) bool { return s.exact.has(p.ARN) }
+// namesSelf looks for the caller's own ARN. Of a role session that is seldom
+// worth it: policies name roles.
+func (s *principalSet) namesSelf(p *Principal) bool {
+	return (s.sessions || !p.isSession()) && s.exact.has(p.ARN)
+}
+
+// isSession says that the caller is a session of a role, not the role itself.
+func (p *Principal) isSession() bool { return p.RoleARN != "" && len(p.ARN) != len(p.RoleARN) }
 
 func (s *principalSet) namesRole(p *Principal) bool {
 	switch {

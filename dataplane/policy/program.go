@@ -145,7 +145,17 @@ func (p *Program) Eval(r *Request) Decision {
 	if b.lone != nil && invoke {
 		alive = b.invoke & b.lone.satisfied(r)
 	} else {
-		alive = b.satisfied(r, b.acting(r, invoke))
+		alive = b.acting(r, invoke)
+		if r.Principal == nil {
+			alive &= b.anonymous
+		} else if b.callers != nil {
+			speaking, delegated := b.callers.find(r.Principal, b.rules)
+			if delegated != 0 {
+				return b.search(r, invoke, finding{rank: unfound}).decision()
+			}
+			alive &= speaking
+		}
+		alive = b.satisfied(r, alive)
 	}
 	if alive == 0 || !strings.HasPrefix(view(r.Resource), b.text) || b.resources != nil && !b.resources.match(r) {
 		return Decision{Statement: -1}

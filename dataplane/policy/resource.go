@@ -215,6 +215,10 @@ func (s *resourceSet) anyPath(path string, r *Request) bool {
 				return true
 			}
 		case p.last != 0 && (path == "" || path[len(path)-1] != p.last):
+		case len(p.inner) > 0 && p.prefix == "":
+			if strings.HasSuffix(path, p.suffix) && p.hasInner(path[:len(path)-len(p.suffix)]) {
+				return true
+			}
 		case p.match(path, r):
 			return true
 		}
