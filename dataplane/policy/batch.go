@@ -258,8 +258,9 @@ func (b *batch) addBool(c *condition, bit uint64) bool {
 // maskSet holds, for each of some values, the rules that list it: a few values
 // in a row, more in a map.
 type maskSet struct {
-	few  []valueMask
-	many map[string]uint64
+	few   []valueMask
+	lasts string // the last bytes of few, if it is longer: ids differ there, and searching them costs less than comparing texts
+	many  map[string]uint64
 	// sole is in place of many where all values are of one condition: its set is
 	// used as it is, since Programs that were bound share it. soleRules are its.
 	sole      map[string]struct{}
@@ -268,16 +269,11 @@ type maskSet struct {
 
 type valueMask struct {
 	value string
-	last  byte // of value: ids differ there, and a byte costs no call to compare
 	rules uint64
 }
 
-func lastByte(s string) byte {
-	if s == "" {
-		return 0
-	}
-	return s[len(s)-1]
-}
+// fewMasks is how many values are found as fast by their last bytes as by hash.
+const fewMasks = 16
 
 // valueList is the values of one condition, and the rules that it is of.
 type valueList struct {
@@ -286,7 +282,7 @@ type valueList struct {
 }
 
 func newMaskSet(lists []valueList) maskSet {
-	if len(lists) == 1 && lists[0].set.many != nil {
+	if len(lists) == 1 && len(lists[0].set.many) > fewMasks {
 		return maskSet{sole: lists[0].set.many, soleRules: lists[0].rules}
 	}
 	many := make(map[string]uint64)
@@ -295,14 +291,22 @@ func newMaskSet(lists []valueList) maskSet {
 			many[v] |= l.rules
 		}
 	}
-	if len(many) > fewStrings {
+	if len(many) > fewMasks {
 		return maskSet{many: many}
 	}
 	var s maskSet
 	for v, rules := range many {
-		s.few = append(s.few, valueMask{v, lastByte(v), rules})
+		s.few = append(s.few, valueMask{v, rules})
 	}
 	slices.SortFunc(s.few, func(x, y valueMask) int { return strings.Compare(x.value, y.value) })
+	if len(s.few) <= fewStrings {
+		return s
+	}
+	lasts := make([]byte, len(s.few))
+	for i := range s.few {
+		lasts[i] = lastByte(s.few[i].value)
+	}
+	s.lasts = string(lasts)
 	return s
 }
 
@@ -317,11 +321,21 @@ func (s *maskSet) hits(v string) uint64 {
 		}
 	case s.many != nil:
 		return s.many[v]
+	case s.lasts == "":
+		for i := range s.few {
+			if s.few[i].value == v {
+				return s.few[i].rules
+			}
+		}
 	default:
 		last := lastByte(v)
-		for i := range s.few {
-			if s.few[i].last == last && s.few[i].value == v {
-				return s.few[i].rules
+		for from := 0; from < len(s.few); from++ {
+			i := strings.IndexByte(s.lasts[from:], last)
+			if i < 0 {
+				break
+			}
+			if from += i; s.few[from].value == v {
+				return s.few[from].rules
 			}
 		}
 	}
@@ -352,19 +366,20 @@ func (b *batch) addNetworks(c *condition, bit uint64) bool {
 // wide ones first, so that each takes over the rules of those that contain it.
 // That of one condition is used as it is, since bound Programs share it.
 func (n *networkMask) arrange() {
-	if len(n.lists) == 1 && n.lists[0].set.many != nil {
-		n.sole = n.lists[0].set.many
-		n.lists = nil
-		return
-	}
 	var all []prefixMask
 	for _, l := range n.lists {
 		for p := range l.set.all() {
 			all = append(all, prefixMask{p, l.rules})
 		}
 	}
+	lists := n.lists
 	n.lists = nil
-	if len(all) > fewPrefixes {
+	switch {
+	case len(all) <= fewPrefixes:
+	case len(lists) == 1:
+		n.sole = lists[0].set.many
+		return
+	default:
 		n.trie = newTrie(all)
 		return
 	}
@@ -379,7 +394,7 @@ func (n *networkMask) arrange() {
 }
 
 // fewPrefixes is how many prefixes are tried as fast as a trie answers.
-const fewPrefixes = 16
+const fewPrefixes = 32
 
 func number4(a netip.Addr) uint32 {
 	b := a.As4()

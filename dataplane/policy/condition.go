@@ -299,6 +299,14 @@ func (s *stringSet) has(v string) bool {
 	return false
 }
 
+// lastByte is the last byte of a text, 0 of an empty one.
+func lastByte(s string) byte {
+	if s == "" {
+		return 0
+	}
+	return s[len(s)-1]
+}
+
 // networkSet holds prefixes: a few in a row, more in a trie.
 type networkSet struct {
 	few  []netip.Prefix

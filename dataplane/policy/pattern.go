@@ -156,6 +156,7 @@ type pattern struct {
 	exact  bool // no star: prefix is the whole value
 	open   bool // prefix and a star, nothing else
 	last   byte // the last byte of every match, 0 if there is no such one
+	piece  int  // in a resourceSet: which piece stands behind the first star, 0 if another thing does
 	tokens []token
 	vars   bool // tokens hold variables
 }
@@ -264,12 +265,12 @@ func (p *pattern) match(s string, r *Request) bool {
 	case len(s) < len(p.prefix)+len(p.suffix) || !strings.HasPrefix(s, p.prefix) || !strings.HasSuffix(s, p.suffix):
 		return false
 	}
-	return p.hasInner(s[len(p.prefix) : len(s)-len(p.suffix)])
+	return containsInOrder(s[len(p.prefix):len(s)-len(p.suffix)], p.inner)
 }
 
-// hasInner says whether the inner pieces stand in s one behind the other.
-func (p *pattern) hasInner(s string) bool {
-	for _, piece := range p.inner {
+// containsInOrder says whether pieces stand in s one behind the other.
+func containsInOrder(s string, pieces []string) bool {
+	for _, piece := range pieces {
 		i := strings.Index(s, piece)
 		if i < 0 {
 			return false

@@ -63,6 +63,27 @@ func (p *resourcePattern) everything() bool {
 	return !p.never && !p.short && (p.head == nil || p.head.held) && p.path.any()
 }
 
+// numberPieces puts patterns side by side that begin with a star and then look
+// for the same piece, and gives each such piece a number.
+func (s *resourceSet) numberPieces() {
+	first := func(p *pattern) string {
+		if p.tokens != nil || p.prefix != "" || len(p.inner) == 0 {
+			return ""
+		}
+		return p.inner[0]
+	}
+	slices.SortStableFunc(s.paths, func(a, b pattern) int { return strings.Compare(first(&a), first(&b)) })
+	last, n := "", 0
+	for i := range s.paths {
+		if piece := first(&s.paths[i]); piece != "" {
+			if piece != last {
+				last, n = piece, n+1
+			}
+			s.paths[i].piece = n
+		}
+	}
+}
+
 func (c *compiler) compileResources(e *element) resourceSet {
 	s := resourceSet{negated: e.negated, patterns: make([]resourcePattern, len(e.values))}
 	for i, v := range e.values {
@@ -85,6 +106,7 @@ func (s *resourceSet) arrange() {
 	}
 	s.alike = true
 	s.takeLead()
+	s.numberPieces()
 	if s.usual = len(s.paths) == 1 && s.paths[0].open && s.head.exact; s.usual {
 		s.text = s.head.text + s.paths[0].prefix
 	}
@@ -204,19 +226,37 @@ func (s *resourceSet) match(r *Request) bool {
 // anyPath says whether a path, the sixth part of an ARN, matches one of the
 // patterns of a set that is alike.
 func (s *resourceSet) anyPath(path string, r *Request) bool {
-	path, ok := strings.CutPrefix(path, s.lead)
-	if !ok {
-		return false
+	if s.lead != "" {
+		var ok bool
+		if path, ok = strings.CutPrefix(path, s.lead); !ok {
+			return false
+		}
 	}
+	// Patterns that begin with a star often look for the same piece first: where
+	// the last one that was searched for ends, or -1.
+	searched, behind := 0, -1
 	for i := range s.paths {
 		switch p := &s.paths[i]; {
 		case p.open:
 			if strings.HasPrefix(path, p.prefix) {
 				return true
 			}
+		case p.exact:
+			if path == p.prefix {
+				return true
+			}
 		case p.last != 0 && (path == "" || path[len(path)-1] != p.last):
-		case len(p.inner) > 0 && p.prefix == "":
-			if strings.HasSuffix(path, p.suffix) && p.hasInner(path[:len(path)-len(p.suffix)]) {
+		case p.piece > 0:
+			if !strings.HasSuffix(path, p.suffix) {
+				continue
+			}
+			if p.piece != searched {
+				searched, behind = p.piece, -1
+				if i := strings.Index(path, p.inner[0]); i >= 0 {
+					behind = i + len(p.inner[0])
+				}
+			}
+			if end := len(path) - len(p.suffix); behind >= 0 && behind <= end && containsInOrder(path[behind:end], p.inner[1:]) {
 				return true
 			}
 		case p.match(path, r):
