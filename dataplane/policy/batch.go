@@ -591,7 +591,14 @@ func (k *keyMask) satisfied(r *Request) uint64 {
 		}
 		return k.elsewhere(r)
 	}
-	return k.values.hits(r.values[k.slot]) ^ k.flip
+	v := r.values[k.slot]
+	if len(k.values.few) == 1 { // as of most keys of most policies
+		if k.values.few[0].value == v {
+			return k.values.few[0].rules ^ k.flip
+		}
+		return k.flip
+	}
+	return k.values.hits(v) ^ k.flip
 }
 
 // elsewhere are the rules whose condition on the key holds, or that have none,

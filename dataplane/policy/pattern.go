@@ -172,7 +172,7 @@ func parsePattern(s string, wildcards, variables bool) pattern {
 		star = strings.IndexByte(s, '*')
 	}
 	if star < 0 {
-		return pattern{exact: true, prefix: s}
+		return pattern{exact: true, prefix: s, last: lastByte(s)}
 	}
 	p := pattern{prefix: s[:star]}
 	for s = s[star+1:]; s != ""; s = s[star+1:] {
@@ -190,9 +190,7 @@ func parsePattern(s string, wildcards, variables bool) pattern {
 
 // finish works out what is told from the parts of a pattern with stars.
 func (p *pattern) finish() {
-	if n := len(p.suffix); n > 0 {
-		p.last = p.suffix[n-1]
-	}
+	p.last = lastByte(p.suffix)
 	p.open = p.suffix == "" && len(p.inner) == 0
 }
 
@@ -218,7 +216,7 @@ func newPattern(tokens []token) pattern {
 		p.exact = true
 		return p
 	case len(tokens) == 1 && tokens[0].kind == tokenText:
-		p.exact, p.prefix = true, tokens[0].text
+		p.exact, p.prefix, p.last = true, tokens[0].text, lastByte(tokens[0].text)
 		return p
 	}
 	if first := tokens[0]; first.kind == tokenText {

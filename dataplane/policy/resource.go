@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -21,10 +22,11 @@ type resourceSet struct {
 	// paths are tried behind lead, the text with which all of them begin.
 	lead  string
 	paths []pattern
-	// usual: alike, with an exact head and one path, which is a prefix and a star.
-	// All of it is one comparison, with the text of the head and that prefix.
-	usual bool
+	// text is how all ARNs begin that match: the text of an exact head, and lead.
+	// usual: there is nothing but that to be compared, since the one path is a
+	// prefix and a star. Most policies consist of this.
 	text  string
+	usual bool
 }
 
 // resourcePattern matches an ARN part by part, so that no wildcard can reach
@@ -72,7 +74,12 @@ func (s *resourceSet) numberPieces() {
 		}
 		return p.inner[0]
 	}
-	slices.SortStableFunc(s.paths, func(a, b pattern) int { return strings.Compare(first(&a), first(&b)) })
+	slices.SortStableFunc(s.paths, func(a, b pattern) int {
+		if a.last == 0 != (b.last == 0) { // a last byte spares most searches, so these come first
+			return cmp.Compare(b.last, a.last)
+		}
+		return strings.Compare(first(&a), first(&b))
+	})
 	last, n := "", 0
 	for i := range s.paths {
 		if piece := first(&s.paths[i]); piece != "" {
@@ -107,6 +114,9 @@ func (s *resourceSet) arrange() {
 	s.alike = true
 	s.takeLead()
 	s.numberPieces()
+	if s.head.exact && !s.head.held {
+		s.text = s.head.text + s.lead
+	}
 	if s.usual = len(s.paths) == 1 && s.paths[0].open && s.head.exact; s.usual {
 		s.text = s.head.text + s.paths[0].prefix
 	}
@@ -211,6 +221,9 @@ func (s *resourceSet) match(r *Request) bool {
 	switch {
 	case s.usual:
 		return strings.HasPrefix(arn, s.text) != s.negated
+	case s.alike && s.text != "":
+		path, ok := strings.CutPrefix(arn, s.text)
+		return (ok && s.anyBehindLead(path, r)) != s.negated
 	case s.alike:
 		path, ok := s.head.cut(arn)
 		return (ok && s.anyPath(path, r)) != s.negated
@@ -232,11 +245,20 @@ func (s *resourceSet) anyPath(path string, r *Request) bool {
 			return false
 		}
 	}
+	return s.anyBehindLead(path, r)
+}
+
+func (s *resourceSet) anyBehindLead(path string, r *Request) bool {
 	// Patterns that begin with a star often look for the same piece first: where
 	// the last one that was searched for ends, or -1.
 	searched, behind := 0, -1
+	end := lastByte(path)
 	for i := range s.paths {
-		switch p := &s.paths[i]; {
+		p := &s.paths[i]
+		if p.last != 0 && p.last != end {
+			continue
+		}
+		switch {
 		case p.open:
 			if strings.HasPrefix(path, p.prefix) {
 				return true
@@ -245,7 +267,6 @@ func (s *resourceSet) anyPath(path string, r *Request) bool {
 			if path == p.prefix {
 				return true
 			}
-		case p.last != 0 && (path == "" || path[len(path)-1] != p.last):
 		case p.piece > 0:
 			if !strings.HasSuffix(path, p.suffix) {
 				continue
@@ -256,7 +277,7 @@ func (s *resourceSet) anyPath(path string, r *Request) bool {
 					behind = i + len(p.inner[0])
 				}
 			}
-			if end := len(path) - len(p.suffix); behind >= 0 && behind <= end && containsInOrder(path[behind:end], p.inner[1:]) {
+			if until := len(path) - len(p.suffix); behind >= 0 && behind <= until && containsInOrder(path[behind:until], p.inner[1:]) {
 				return true
 			}
 		case p.match(path, r):
