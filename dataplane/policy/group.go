@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"strings"
 )
 
 // group decides any number of rules. Up to 64 are one batch. Of more, each rule
@@ -12,12 +13,14 @@ type group struct {
 	batches []batch
 	index   []filing
 	callers *callerFiling
+	alone   *filing // the one filing, if there is nothing else
 }
 
 // filing is the rules that are filed under the values of one key.
 type filing struct {
 	key     keyRef
-	inPlace uint64 // as in keyMask
+	inPlace uint64 // as in keyMask, like slot
+	slot    Key
 	folders
 }
 
@@ -27,11 +30,21 @@ type callerFiling struct {
 }
 
 // folders are the rules by value, without the condition that the value
-// satisfies: a few are tried in a row; of more there are batches, and the list
-// is empty.
+// satisfies.
 type folders struct {
+	// one holds the values with a single rule that is simple, which in large
+	// policies are most: what is compared lies in the entry.
+	one map[string]leaf
+	// few are tried in a row; of more there are batches, and the list is empty.
 	few  map[string][]rule
 	many map[string][]batch
+}
+
+// leaf is a simple rule.
+type leaf struct {
+	text  string // of ru
+	order uint32 // of ru
+	ru    *rule
 }
 
 const fewRules = 8
@@ -46,11 +59,14 @@ func newGroup(rules []rule) group {
 	for i := range c.keys {
 		k := &c.keys[i]
 		if len(k.byValue) > 0 {
-			g.index = append(g.index, filing{key: k.key, inPlace: k.key.inPlace(), folders: newFolders(k.byValue)})
+			g.index = append(g.index, filing{key: k.key, inPlace: k.key.inPlace(), slot: k.key.key, folders: newFolders(k.byValue)})
 		}
 	}
 	if len(c.exact)+len(c.roles)+len(c.accounts) > 0 {
 		g.callers = &callerFiling{exact: newFolders(c.exact), roles: newFolders(c.roles), accounts: newFolders(c.accounts)}
+	}
+	if len(g.index) == 1 && len(g.batches) == 0 && g.callers == nil {
+		g.alone = &g.index[0]
 	}
 	return g
 }
@@ -64,25 +80,35 @@ func newBatches(rules []rule) []batch {
 }
 
 func newFolders(byValue map[string][]rule) folders {
-	f := folders{few: make(map[string][]rule, len(byValue))}
+	var f folders
 	for v, rules := range byValue {
-		if len(rules) > fewRules {
-			if f.many == nil {
-				f.many = make(map[string][]batch)
-			}
-			f.few[v], f.many[v] = nil, newBatches(rules)
-			continue
+		for i := range rules {
+			ru := &rules[i]
+			ru.simple = ru.usual && ru.principals == nil && len(ru.conditions) == 0 && (ru.actions == nil || ru.actions.invoke)
 		}
-		// Looking up a value and then matching a path is the way of every request,
-		// and of many values each is far from memory that was just used: let the
-		// two texts lie side by side.
-		if ru := &rules[0]; ru.usual { // filed rules are copies
-			both := v + ru.text
-			v, ru.text = both[:len(v)], both[len(v):]
+		switch {
+		case len(rules) == 1 && rules[0].simple:
+			// Looking up a value and then comparing a resource is the way of every
+			// request, and of many values each is far from memory that was just used:
+			// let the two texts lie side by side.
+			both := v + rules[0].text
+			put(&f.one, both[:len(v)], leaf{both[len(v):], rules[0].order, &rules[0]})
+		case len(rules) <= fewRules:
+			put(&f.few, v, rules)
+		default:
+			put(&f.few, v, nil)
+			put(&f.many, v, newBatches(rules))
 		}
-		f.few[v] = rules
 	}
 	return f
+}
+
+// put makes the map when something is put into it.
+func put[V any](m *map[string]V, key string, v V) {
+	if *m == nil {
+		*m = make(map[string]V)
+	}
+	(*m)[key] = v
 }
 
 // cabinet decides under what each rule is filed.
@@ -201,6 +227,9 @@ func (c *cabinet) fileByCaller(ru *rule) {
 
 // search returns the best rule that applies, or best if there is no better one.
 func (g *group) search(r *Request, invoke bool, best finding) finding {
+	if g.alone != nil && r.present&g.alone.inPlace != 0 {
+		return g.alone.open(r.values[g.alone.slot], r, invoke, best)
+	}
 	for i := range g.batches {
 		best = g.batches[i].search(r, invoke, best)
 	}
@@ -215,7 +244,7 @@ func (g *group) search(r *Request, invoke bool, best finding) finding {
 
 func (f *filing) search(r *Request, invoke bool, best finding) finding {
 	if r.present&f.inPlace != 0 {
-		return f.open(r.values[f.key.key], r, invoke, best)
+		return f.open(r.values[f.slot], r, invoke, best)
 	}
 	values := r.lookup(&f.key)
 	for i := range values.n {
@@ -236,6 +265,21 @@ func (c *callerFiling) search(r *Request, invoke bool, best finding) finding {
 }
 
 func (f *folders) open(value string, r *Request, invoke bool, best finding) finding {
+	if l, ok := f.one[value]; ok {
+		switch {
+		case l.order >= best.rank:
+		case !invoke:
+			if g := l.ru.applies(r, invoke); g != grantNone {
+				return best.better(l.ru, g)
+			}
+		case strings.HasPrefix(view(r.Resource), l.text):
+			return finding{l.ru, l.order}
+		}
+		return best
+	}
+	if len(f.few) == 0 {
+		return best
+	}
 	rules, ok := f.few[value]
 	for i := range rules {
 		ru := &rules[i]

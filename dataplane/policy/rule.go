@@ -14,9 +14,10 @@ type rule struct {
 	deny       bool
 	notPerson  bool
 	usual      bool // resources is usual and not negated, and text is all of it
+	simple     bool // for DefaultAction there is nothing to test but text; known of rules that are filed
+	text       string
 	principals *principalSet
 	actions    *actionSet
-	text       string
 	resources  *resourceSet
 	conditions []condition // cheapest first
 }
