@@ -151,6 +151,22 @@ func TestPositions(t *testing.T) {
 	}
 }
 
+// TestPositionsInLongLines: columns count characters, however far into a line.
+func TestPositionsInLongLines(t *testing.T) {
+	for _, n := range []int{1, 4090, 4096, 5000, 20000} {
+		sid := strings.Repeat("ü", n)
+		text := "{\n\"Id\": \"" + sid + "\", \"Statement\": 1}"
+		_, err := policy.Parse([]byte(text))
+		var e *policy.Error
+		if !errors.As(err, &e) {
+			t.Fatalf("error %T", err)
+		}
+		if want := n + len(`"Id": "`) + len(`", "Statement": `) + 1; e.Line != 2 || e.Column != want {
+			t.Errorf("%d characters: at %d:%d, want 2:%d", n, e.Line, e.Column, want)
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	deep := strings.Repeat("[", 100) + strings.Repeat("]", 100)
 	if _, err := policy.Parse([]byte(`{"Statement":` + deep + `}`)); err == nil || !strings.Contains(err.Error(), "nested deeper") {

@@ -2,7 +2,9 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -65,28 +67,49 @@ func (e *Error) inside(name string) *Error {
 	return e
 }
 
-// position turns a byte offset into a line and a column.
-func position(text []byte, offset int) (line, column int) {
-	offset = min(offset, len(text))
-	line = 1
-	start := 0
-	for i := range offset {
-		if text[i] == '\n' {
-			line++
-			start = i + 1
-		}
-	}
-	return line, utf8.RuneCount(text[start:offset]) + 1
-}
-
 // source lets the elements of a document keep a byte offset only; most
 // documents are never complained about, so lines are counted when asked.
 type source struct {
-	text []byte
+	text  []byte
+	once  sync.Once
+	marks []mark // in the order of the text, at most markEvery bytes apart
+}
+
+// mark is a place whose line and column are known.
+type mark struct{ offset, line, column int }
+
+// markEvery keeps a document of one long line with thousands of findings from
+// being counted from its beginning for each.
+const markEvery = 4096
+
+// position turns a byte offset into a line and a column.
+func (s *source) position(offset int) (line, column int) {
+	s.once.Do(func() {
+		at := mark{0, 1, 1}
+		s.marks = append(s.marks, at)
+		for i, c := range s.text {
+			switch {
+			case c == '\n':
+				at = mark{i + 1, at.line + 1, 1}
+			case i+1-at.offset >= markEvery && utf8.RuneStart(c):
+				at = mark{i, at.line, at.column + utf8.RuneCount(s.text[at.offset:i])}
+			default:
+				continue
+			}
+			s.marks = append(s.marks, at)
+		}
+	})
+	offset = min(offset, len(s.text))
+	i, found := slices.BinarySearchFunc(s.marks, offset, func(m mark, offset int) int { return m.offset - offset })
+	if !found {
+		i--
+	}
+	m := s.marks[i]
+	return m.line, m.column + utf8.RuneCount(s.text[m.offset:offset])
 }
 
 func (s *source) problem(path string, offset int, format string, args ...any) Problem {
-	line, column := position(s.text, offset)
+	line, column := s.position(offset)
 	return Problem{Path: path, Line: line, Column: column, Message: fmt.Sprintf(format, args...)}
 }
 
