@@ -36,9 +36,8 @@ type request struct {
 	rest     string // raw, below the stage, with its first slash
 	time     time.Time
 
-	policy   policy.Request
-	resource []byte // api/stage/VERB/path, backed by scratch if it fits
-	scratch  [512]byte
+	policy  policy.Request
+	scratch [512]byte
 
 	// evaluated: policies were asked; this is what each said, and all together.
 	evaluated bool
