@@ -23,7 +23,7 @@ import (
 // entry, which this node has applied, and which was made in the term that the
 // message carries, by this node as its leader. It may be lost, late or repeated.
 func (n *Node) tellFollowers(ctx context.Context, r *raft.Raft, t *transport) {
-	var told fsm.Position
+	told := make(map[raft.ServerID]fsm.Position)
 	messages := newSender()
 	defer messages.wait()
 	for {
@@ -31,17 +31,21 @@ func (n *Node) tellFollowers(ctx context.Context, r *raft.Raft, t *transport) {
 		case <-ctx.Done():
 			return
 		case <-n.committed:
+		case <-messages.answered:
+			// While that message was under way something newer may have been
+			// committed that its follower could not be told yet.
 		}
 		last := n.fsm.Position()
-		if last == told || !n.leadsTerm(last.Term) {
+		if !n.leadsTerm(last.Term) {
 			continue
 		}
-		told = last
 		for _, s := range r.GetConfiguration().Configuration().Servers {
-			if s.ID == raft.ServerID(n.cfg.ID) || t.isDown(s.ID) {
+			if s.ID == raft.ServerID(n.cfg.ID) || told[s.ID] == last || t.isDown(s.ID) {
 				continue
 			}
-			messages.send(s, func() { n.tell(ctx, t, s, last) })
+			if messages.send(s, func() { n.tell(ctx, t, s, last) }) {
+				told[s.ID] = last
+			}
 		}
 	}
 }

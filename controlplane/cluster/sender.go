@@ -20,12 +20,13 @@ func newSender() *sender {
 	return &sender{answered: make(chan struct{}, 1), busy: make(map[raft.ServerID]bool)}
 }
 
-// send calls f in a goroutine, unless one for this peer is under way.
-func (s *sender) send(to raft.Server, f func()) {
+// send calls f in a goroutine, unless one for this peer is under way; then it
+// reports false.
+func (s *sender) send(to raft.Server, f func()) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.busy[to.ID] {
-		return
+		return false
 	}
 	s.busy[to.ID] = true
 	s.group.Go(func() {
@@ -35,6 +36,7 @@ func (s *sender) send(to raft.Server, f func()) {
 		s.mu.Unlock()
 		signal(s.answered)
 	})
+	return true
 }
 
 // wait returns when nothing is under way.
