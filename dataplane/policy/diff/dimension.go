@@ -389,6 +389,11 @@ func (d *dimension) representatives(k typeKind) []string {
 			out = append(out, p.typed.representatives...)
 		}
 	}
+	if k == typeNumber {
+		// Of numbers each property knows only those around its own bounds; here
+		// the bounds of all meet, and there is always one more between two.
+		out = numbersAround(out)
+	}
 	slices.Sort(out)
 	return slices.Compact(out)
 }
