@@ -16,7 +16,7 @@ import (
 type policyBenchCmd struct {
 	Policy     string        `env:"-" required:"" help:"File of the policy; - is standard input." placeholder:"FILE"`
 	Requests   string        `env:"-" required:"" help:"File of requests, one JSON object a line; - is standard input." placeholder:"FILE"`
-	Bind       []string      `env:"-" sep:"none" help:"Bind the policy to what all requests have in common: action, partition, service, region, account, resource (its beginning) or a condition key, with its value; a key alone is absent, and anonymous alone means anonymous callers. May be repeated." placeholder:"KEY[=VALUE]"`
+	Bind       []string      `env:"-" sep:"none" help:"Bind the policy to what all requests have in common: action, resource (how its ARN begins) or a condition key, with its value; a key alone is absent, and anonymous alone means anonymous callers. May be repeated." placeholder:"KEY[=VALUE]"`
 	Duration   time.Duration `env:"-" default:"2s" help:"How long to measure with each number of processors."`
 	Processors []int         `env:"-" help:"Numbers of processors to measure with; 1 to all of them by default." placeholder:"N"`
 	SVG        string        `env:"-" name:"svg" help:"Draw the figures to this file, too." placeholder:"FILE"`

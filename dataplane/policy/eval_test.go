@@ -67,8 +67,13 @@ func compareSeed(t *testing.T, seed uint64, effects map[policy.Effect]int) {
 	t.Helper()
 	g := policytest.New(seed)
 	doc := g.Document()
-	if seed%64 == 63 { // enough statements for more than one batch of them
-		doc = g.LargeDocument(60 + int(seed/64%100))
+	query := g.AnyQuery
+	switch statements := 60 + int(seed/64%100); seed % 64 { // enough for more than one batch of them
+	case 63:
+		doc = g.LargeDocument(statements)
+	case 31:
+		doc = g.CrowdDocument(statements)
+		query = func() *policy.Query { return g.CrowdQuery(statements) }
 	}
 	parsed, err := policy.Parse(doc)
 	if err != nil {
@@ -86,7 +91,7 @@ func compareSeed(t *testing.T, seed uint64, effects map[policy.Effect]int) {
 		return
 	}
 	for range casesPerDocument {
-		q := g.AnyQuery()
+		q := query()
 		r, err := q.Request()
 		if err != nil {
 			t.Errorf("seed %d: %v", seed, err)

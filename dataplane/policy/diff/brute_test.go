@@ -26,7 +26,7 @@ func newWorld(seed uint64) *world {
 		"aws:SourceVpce": {nil, {"vpce-1"}, {"vpce-2"}, {"x"}},
 		"custom:Words":   {nil, {"a"}, {"b"}, {"a", "b"}, {"a", "c"}, {""}, {"", "a"}},
 		"aws:SourceIp":   {nil, {"10.0.0.1"}, {"10.1.0.1"}, {"::1"}, {"none"}},
-		"custom:Number":  {nil, {"1"}, {"1.5"}, {"2"}, {"none"}},
+		"custom:Number":  {nil, {"0.5"}, {"1"}, {"1.2"}, {"1.5"}, {"1.7"}, {"2"}, {"3"}, {"none"}},
 	}
 	// Requests have two of the keys, so that all requests can be tried.
 	keys := []string{"aws:SourceVpce", "custom:Words", "aws:SourceIp", "custom:Number"}
@@ -64,7 +64,7 @@ func (w *world) condition() map[string]any {
 	case 3:
 		op, key, values = not+"IpAddress", "aws:SourceIp", []string{w.one("10.0.0.0/8", "10.0.0.0/16", "0.0.0.0/0", "::/0")}
 	default:
-		op = "Numeric" + w.one("Equals", "NotEquals", "LessThan", "GreaterThanEquals")
+		op = "Numeric" + w.one("Equals", "NotEquals", "LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals")
 		key, values = "custom:Number", []string{w.one("1", "1.5", "2")}
 	}
 	if w.IntN(3) == 0 {

@@ -36,8 +36,26 @@ func (g *given) shape(forms ...string) language {
 	return g.language("shape "+strings.Join(forms, " "), func() language { return shape(forms...) })
 }
 
+// beginsARN says whether the ARN of something that an API serves may begin so.
+func beginsARN(text string) bool {
+	parts := strings.SplitN(text, ":", 4)
+	for i, want := range []string{0: "arn", 2: "execute-api"} {
+		if want == "" || i >= len(parts) {
+			continue
+		}
+		// The last part that is given may be cut short.
+		if whole := i < len(parts)-1; whole && parts[i] != want || !strings.HasPrefix(want, parts[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 func newGiven(o *Options) (*given, error) {
 	g := &given{under: o.Under, anonymous: o.Anonymous, context: map[string][]string{}, languages: map[string]language{}}
+	if !beginsARN(o.Under) {
+		return nil, fmt.Errorf("under %q: no ARN of an API begins so; write arn:aws:execute-api:REGION:ACCOUNT:API/STAGE/", o.Under)
+	}
 	if o.Given == nil {
 		return g, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 
 	"github.com/posternhq/postern/dataplane/policy"
@@ -45,6 +46,60 @@ func (g *Generator) Document() []byte { return g.document(1+g.IntN(4), true) }
 
 // LargeDocument is a resource policy of many statements.
 func (g *Generator) LargeDocument(statements int) []byte { return g.document(statements, true) }
+
+// CrowdDocument is a resource policy of many statements whose conditions are
+// mostly exact values of few keys, so that statements crowd under some of them.
+func (g *Generator) CrowdDocument(statements int) []byte {
+	list := make([]any, statements)
+	for i := range list {
+		s := map[string]any{
+			"Effect": g.one("Allow", "Allow", "Deny"), "Principal": "*", "Action": g.one("execute-api:Invoke", "execute-api:Invoke", "*"),
+			"Resource": g.some(3, g.resourcePattern),
+		}
+		if g.chance(25) {
+			s["Principal"] = g.principal()
+		}
+		wanted := map[string]any{}
+		for range 1 + g.IntN(3) {
+			switch g.IntN(5) {
+			case 0:
+				wanted["aws:SourceVpc"] = g.some(2, func() string { return g.one("vpc-1", "vpc-2") })
+			case 1:
+				wanted["custom:Place"] = g.some(3, func() string { return "place-" + strconv.Itoa(g.IntN(statements)) })
+			case 2:
+				wanted["aws:username"] = g.some(2, func() string { return g.one("bob", "amy", "guest") })
+			default:
+				wanted["aws:SourceVpce"] = g.some(4, func() string { return "vpce-" + strconv.Itoa(g.IntN(statements/4)) })
+			}
+		}
+		c := map[string]any{g.one("StringEquals", "StringEquals", "StringEquals", "StringLike", "StringEqualsIfExists", "StringNotEquals"): wanted}
+		if g.chance(20) {
+			c["Bool"] = map[string]any{"aws:SecureTransport": g.one("true", "false")}
+		}
+		s["Condition"] = c
+		list[i] = s
+	}
+	out, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": list})
+	if err != nil {
+		panic(err)
+	}
+	return out
+}
+
+// CrowdQuery is a query with values that a CrowdDocument of so many statements names.
+func (g *Generator) CrowdQuery(statements int) *policy.Query {
+	q := g.Query()
+	q.Context = map[string]policy.Values{
+		"aws:SourceVpce": {"vpce-" + strconv.Itoa(g.IntN(statements/4))}, "aws:SourceVpc": {g.one("vpc-1", "vpc-2", "vpc-3")},
+		"custom:Place": {"place-" + strconv.Itoa(g.IntN(statements)), "place-" + strconv.Itoa(g.IntN(statements))}, "aws:SecureTransport": {"true"},
+	}
+	for _, key := range []string{"aws:SourceVpce", "custom:Place"} {
+		if g.chance(20) {
+			delete(q.Context, key)
+		}
+	}
+	return q
+}
 
 // IdentityDocument is a policy without principal elements.
 func (g *Generator) IdentityDocument() []byte { return g.document(1+g.IntN(4), false) }
