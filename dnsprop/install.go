@@ -13,6 +13,7 @@ import (
 	"github.com/posternhq/postern/dnsprop/propagation"
 	"github.com/posternhq/postern/dnsprop/zone"
 	dnsv1 "github.com/posternhq/postern/proto/postern/dns/v1"
+	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
 
 // Update moves a Server to the snapshot of an index.
@@ -41,6 +42,7 @@ type settings struct {
 	clock   propagation.Clock
 	profile propagation.Profile
 	regions []string
+	faults  []*statev1.DnsFault
 }
 
 const settingsName = "settings"
@@ -54,7 +56,7 @@ func defaultSettings() settings {
 }
 
 func newSettings(m *dnsv1.Settings) (settings, error) {
-	profile, err := propagation.Lookup(m.GetProfile())
+	profile, err := propagation.Resolve(m.GetProfile(), m.GetCustomProfile())
 	if err != nil {
 		return settings{}, err
 	}
@@ -65,10 +67,16 @@ func newSettings(m *dnsv1.Settings) (settings, error) {
 			return settings{}, fmt.Errorf("region %q cannot be part of a name", region)
 		}
 	}
+	for _, f := range m.GetFaults() {
+		if err := propagation.CheckFault(f); err != nil {
+			return settings{}, err
+		}
+	}
 	return settings{
 		clock:   propagation.ClockOf(m.GetClock()),
 		profile: profile,
 		regions: m.GetRegions(),
+		faults:  m.GetFaults(),
 	}, nil
 }
 
@@ -76,6 +84,7 @@ func newSettings(m *dnsv1.Settings) (settings, error) {
 func (s settings) apply(set *zone.Set) *zone.Set {
 	set.Clock = s.clock
 	set.PositiveTTL, set.NegativeTTL = s.profile.PositiveTTL, s.profile.NegativeTTL
+	set.Faults = s.faults
 	return set
 }
 

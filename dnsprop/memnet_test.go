@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/posternhq/postern/internal/netx"
 )
@@ -68,8 +69,13 @@ func (n *memNet) exchange(from netip.Addr, to string, packet []byte) ([]byte, bo
 		return b, true
 	case <-p.closed:
 		return nil, false
+	case <-time.After(patience):
+		return nil, false
 	}
 }
+
+// patience is a client's with a server that keeps silent.
+const patience = 5 * time.Second
 
 type memPacket struct {
 	data []byte

@@ -3,6 +3,7 @@ package dnsprop
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +11,8 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/posternhq/postern/dnsprop/propagation"
+	dnsv1 "github.com/posternhq/postern/proto/postern/dns/v1"
+	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
 
 // What a version promises, held against random lives: at version N no place
@@ -22,6 +25,24 @@ func TestVersionsAreExact(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { liveRandomly(t, seed) })
 		})
 	}
+}
+
+func randomFault(rng *rand.Rand, names []string) *statev1.DnsFault {
+	kinds := []string{propagation.FaultLost, propagation.FaultReorder, propagation.FaultLag, propagation.FaultDown, propagation.FaultServfail}
+	f := &statev1.DnsFault{Kind: kinds[rng.IntN(len(kinds))]}
+	switch rng.IntN(3) {
+	case 0:
+		f.Name = names[rng.IntN(len(names))]
+	case 1:
+		f.Zone = apiZone
+	}
+	if rng.IntN(2) == 0 {
+		f.Place = propagation.PlaceOf(rng.IntN(propagation.Authorities))
+	}
+	if f.Kind == propagation.FaultLag {
+		f.Lag = rng.Int64N(int64(3*time.Minute)) + 1
+	}
+	return f
 }
 
 func liveRandomly(t *testing.T, seed uint64) {
@@ -61,11 +82,13 @@ func liveRandomly(t *testing.T, seed uint64) {
 					t.Fatalf("place %q: %v", place, err)
 				}
 				version = authorities[n-1]
-				serial := l.ask(at, apiZone, dns.TypeSOA).Answer[0].(*dns.SOA).Serial
-				if serial < serials[place] {
-					t.Fatalf("serial at %s went from %d to %d", place, serials[place], serial)
+				if m := l.ask(at, apiZone, dns.TypeSOA); m != nil && m.Rcode == dns.RcodeSuccess {
+					serial := m.Answer[0].(*dns.SOA).Serial
+					if serial < serials[place] {
+						t.Fatalf("serial at %s went from %d to %d", place, serials[place], serial)
+					}
+					serials[place] = serial
 				}
-				serials[place] = serial
 			}
 			for _, name := range names {
 				if rng.IntN(3) > 0 && place[0] != 'n' {
@@ -73,6 +96,12 @@ func liveRandomly(t *testing.T, seed uint64) {
 				}
 				l.pick = rng.IntN(4)
 				m := l.ask(at, name, dns.TypeA)
+				if m == nil || m.Rcode == dns.RcodeServerFailure {
+					if len(l.faults) == 0 {
+						t.Fatalf("%s says %q of %s, and no fault is in force", place, say(m), name)
+					}
+					continue // it says nothing, so nothing old
+				}
 				got := ""
 				if len(m.Answer) > 0 {
 					got = m.Answer[0].(*dns.A).A.String()
@@ -99,8 +128,9 @@ func liveRandomly(t *testing.T, seed uint64) {
 			}
 		}
 	}
+	var all []*dnsv1.Change
 	for range 300 {
-		switch rng.IntN(4) {
+		switch rng.IntN(5) {
 		case 0:
 			name := names[rng.IntN(len(names))]
 			var set []string
@@ -109,6 +139,7 @@ func liveRandomly(t *testing.T, seed uint64) {
 				set = []string{fmt.Sprintf("10.7.%d.%d", addresses/250, 1+addresses%250)}
 			}
 			c := l.set(name, set...)
+			all = append(all, c)
 			address := ""
 			if set != nil {
 				address = set[0]
@@ -126,11 +157,40 @@ func liveRandomly(t *testing.T, seed uint64) {
 			time.Sleep(time.Duration(rng.IntN(20)) * time.Second)
 		case 2:
 			time.Sleep(time.Duration(rng.IntN(1000)) * time.Millisecond)
+		case 3:
+			if rng.IntN(3) == 0 {
+				l.clear()
+			} else {
+				l.fault(randomFault(rng, names))
+			}
 		}
 		check()
 	}
+	// All is well again, once each change that needs it has been driven again:
+	// the last instants, then the longest TTL.
+	l.clear()
+	for range 2 {
+		time.Sleep(time.Hour)
+		check()
+		for _, c := range all {
+			for propagation.Lost(c.GetChange()) || !propagation.AllSettled(c.GetChange(), time.Unix(1<<32, 0)) {
+				l.kick(c)
+			}
+		}
+	}
 	time.Sleep(time.Hour)
 	check()
+	for _, name := range names {
+		want := ""
+		if n := len(committed[name]); n > 0 {
+			want = committed[name][n-1].address
+		}
+		for place, at := range places {
+			if got := say(l.ask(at, name, dns.TypeA)); !strings.HasPrefix(got, want) || want == "" && !strings.HasPrefix(got, "NXDOMAIN") {
+				t.Errorf("in the end %s says %q of %s, want %q", place, got, name, want)
+			}
+		}
+	}
 	if authorities, resolver := l.versions(); resolver != l.index || authorities != [4]uint64{l.index, l.index, l.index, l.index} {
 		t.Errorf("in the end versions are %v, %d of %d", authorities, resolver, l.index)
 	}

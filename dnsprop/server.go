@@ -214,7 +214,8 @@ func (s *Server) pause() (time.Duration, bool) {
 // evaluate brings the places' versions up to now. s.mu is held.
 func (s *Server) evaluate() {
 	before := s.tracker
-	s.next = s.tracker.evaluate(s.zones.Load().At(s.cfg.Now()), s.stale, s.metrics.programming)
+	set := s.zones.Load()
+	s.next = s.tracker.evaluate(set, set.At(s.cfg.Now()), s.stale, s.metrics.programming)
 	if s.tracker.resolver != before.resolver || s.tracker.authorities != before.authorities {
 		signal(s.notify)
 	}

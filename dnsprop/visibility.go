@@ -14,7 +14,8 @@ import (
 //
 // What has once shown stays shown, and a cache that is rid of what is older
 // than an INSYNC change cannot get it back; so a change leaves the tracker for
-// good, and what an evaluation costs follows the changes under way.
+// good, and what an evaluation costs follows the changes under way. A reordered
+// change, in whose stead an older one can show, leaves after all older ones.
 type tracker struct {
 	index       uint64
 	underway    []*underway // by (index, id) of the change
@@ -56,22 +57,29 @@ func (t *tracker) remove(c *zone.Change) {
 	}
 }
 
-// evaluate brings the versions up to an instant. stale is resolver.Stale over
-// all resolvers. It returns the next instant at which something changes by
-// itself, zone.Never if nothing will.
-func (t *tracker) evaluate(at int64, stale func(c *zone.Change, at int64) int64, programming *prometheus.HistogramVec) (next int64) {
+// evaluate brings the versions up to an instant of a Set, which the changes
+// under way are in. stale is resolver.Stale over all resolvers. It returns the
+// next instant at which something changes by itself, zone.Never if nothing will.
+func (t *tracker) evaluate(set *zone.Set, at int64, stale func(c *zone.Change, at int64) int64, programming *prometheus.HistogramVec) (next int64) {
 	next = zone.Never
 	authorities := [propagation.Authorities]uint64{t.index, t.index, t.index, t.index}
 	resolver := t.index
 	left := t.underway[:0]
 	for _, u := range t.underway {
+		overtaken := false
 		for a := range authorities {
 			if shownAt := u.change.ShownAt(a); shownAt > at {
 				authorities[a] = min(authorities[a], u.change.Index-1)
 				next = min(next, shownAt)
+				continue
 			} else if !u.shown[a] {
 				u.shown[a] = true
 				u.observe(programming, "authority", shownAt)
+			}
+			if settledAt := u.change.SettledAt(a); settledAt > at && !set.Shows(u.change, a, at) {
+				overtaken = true
+				authorities[a] = min(authorities[a], u.change.Index-1)
+				next = min(next, settledAt)
 			}
 		}
 		if u.clearAt <= at {
@@ -79,12 +87,16 @@ func (t *tracker) evaluate(at int64, stale func(c *zone.Change, at int64) int64,
 				u.clearAt = last
 			}
 		}
-		if u.clearAt <= at {
+		switch {
+		case overtaken:
+			resolver = min(resolver, u.change.Index-1)
+		case u.clearAt > at:
+			resolver = min(resolver, u.change.Index-1)
+			next = min(next, u.clearAt)
+		case !u.change.Reordered() || len(left) == 0:
 			u.observe(programming, "resolver", at)
 			continue
 		}
-		resolver = min(resolver, u.change.Index-1)
-		next = min(next, u.clearAt)
 		left = append(left, u)
 	}
 	clear(t.underway[len(left):])

@@ -71,11 +71,24 @@ func (a *Authority) Ask(set *zone.Set, name string, at int64) (Answer, bool) {
 	}, true
 }
 
+// Condition is what the authority does with a query for a canonical name: Ask
+// is for one that answers.
+func (a *Authority) Condition(set *zone.Set, name string, at int64) zone.Condition {
+	return set.Condition(name, a.cfg.Number, at)
+}
+
 // Respond implements message.Responder. TTLs leave in the client's own
 // seconds, which a fast DNS clock makes shorter than the zone's.
 func (a *Authority) Respond(q message.Query) message.Reply {
 	set := a.cfg.Zones()
-	answer, ok := a.Ask(set, q.Key, set.At(a.cfg.Now()))
+	at := set.At(a.cfg.Now())
+	switch a.Condition(set, q.Key, at) {
+	case zone.Down:
+		return message.Reply{Silent: true}
+	case zone.Failing:
+		return message.Reply{Rcode: dns.RcodeServerFailure}
+	}
+	answer, ok := a.Ask(set, q.Key, at)
 	if !ok {
 		return message.Reply{Rcode: dns.RcodeRefused}
 	}

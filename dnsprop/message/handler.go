@@ -38,6 +38,8 @@ type Reply struct {
 	// Foreign marks a refusal because the name is nobody's here: a Handler with a
 	// Forward asks there instead.
 	Foreign bool
+	// Silent: nothing is sent.
+	Silent bool
 }
 
 // Responder decides queries. It is called by many goroutines and does not wait
@@ -90,6 +92,9 @@ func (h *Handler) Handle(packet []byte, source netip.Addr, stream bool) (respons
 		}
 	}
 	reply := h.decide(req, opt, source)
+	if reply.Silent {
+		return nil, nil
+	}
 	if reply.Foreign && h.Forward != nil {
 		header := slices.Clone(packet[:headerSize]) // the caller's buffer is free again before it is called
 		return nil, func(ctx context.Context) []byte { return h.forward(ctx, header, req, opt, limit) }

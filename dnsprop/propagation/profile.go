@@ -2,7 +2,6 @@ package propagation
 
 import (
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -20,44 +19,29 @@ type Profile struct {
 	// Name is what settings and change records call it.
 	Name string
 	// Enqueue is stage S1, from the commit to the DNS worker: once a change.
-	Enqueue Lognormal
+	Enqueue Distribution
 	// Sync is stage S2, from the worker to one name server: independent for each.
-	Sync Lognormal
+	Sync Distribution
 	// Lost is the probability that an attempt never takes effect anywhere.
 	Lost float64
 	// PositiveTTL and NegativeTTL are how long a resolver may keep a record
 	// and the knowledge that there is none; 0 turns its cache off.
 	PositiveTTL, NegativeTTL time.Duration
-
-	// How long an endpoint shows "pending" after its creation, and
-	// "deleting" after its deletion: between the two, by a hash of its id.
-	settleMin, settleMax time.Duration
+	// Endpoint is how long an endpoint shows "pending" after its creation, and
+	// "deleting" after its deletion: by a hash of its id.
+	Endpoint Distribution
+	// Reorder and Lag are faults that come with the profile: every change is
+	// reordered, and one authority, which the seed picks, is late by Lag.
+	Reorder bool
+	Lag     time.Duration
 }
-
-// Lognormal is a delay whose logarithm is normally distributed.
-type Lognormal struct {
-	Median time.Duration
-	Sigma  float64
-}
-
-// Quantile is the delay that a fraction q of all draws does not exceed. It is
-// rounded to whole milliseconds, so that a last-bit difference between the
-// floating-point units of two machines cannot show in an instant.
-func (l Lognormal) Quantile(q float64) time.Duration {
-	if l.Median == 0 {
-		return 0
-	}
-	z := math.Sqrt2 * math.Erfinv(2*min(q, cut)-1)
-	d := float64(l.Median) * math.Exp(l.Sigma*z)
-	return time.Duration(d).Round(time.Millisecond)
-}
-
-// Max is the longest delay that Quantile returns.
-func (l Lognormal) Max() time.Duration { return l.Quantile(1) }
 
 var profiles = []Profile{
 	{
-		Name: "instant",
+		Name:     "instant",
+		Enqueue:  Fixed(0),
+		Sync:     Fixed(0),
+		Endpoint: Fixed(0),
 	},
 	{
 		Name:        "fast",
@@ -65,8 +49,7 @@ var profiles = []Profile{
 		Sync:        Lognormal{500 * time.Millisecond, 0.3},
 		PositiveTTL: 60 * time.Second,
 		NegativeTTL: 5 * time.Second,
-		settleMin:   time.Second,
-		settleMax:   time.Second,
+		Endpoint:    Fixed(time.Second),
 	},
 	{
 		Name:        "aws",
@@ -74,8 +57,7 @@ var profiles = []Profile{
 		Sync:        Lognormal{25 * time.Second, 0.5},
 		PositiveTTL: 60 * time.Second,
 		NegativeTTL: 900 * time.Second,
-		settleMin:   60 * time.Second,
-		settleMax:   60 * time.Second,
+		Endpoint:    Fixed(60 * time.Second),
 	},
 	{
 		Name:        "hostile",
@@ -84,8 +66,9 @@ var profiles = []Profile{
 		Lost:        0.05,
 		PositiveTTL: 60 * time.Second,
 		NegativeTTL: 900 * time.Second,
-		settleMin:   60 * time.Second,
-		settleMax:   180 * time.Second,
+		Endpoint:    Uniform{60 * time.Second, 180 * time.Second},
+		Reorder:     true,
+		Lag:         2 * time.Minute,
 	},
 }
 
@@ -110,7 +93,8 @@ func (p Profile) Delay(seed uint64, change string, attempt, authority int) time.
 	return d
 }
 
-// MaxDelay bounds Delay over all changes, attempts and name servers.
+// MaxDelay bounds Delay over all changes, attempts and name servers. The lag of
+// a fault, also of the profile's own, comes on top.
 func (p Profile) MaxDelay() time.Duration { return p.Enqueue.Max() + p.Sync.Max() }
 
 // IsLost reports whether an attempt never takes effect.
@@ -129,8 +113,12 @@ func (p Profile) Deleting(seed uint64, endpoint string) time.Duration {
 }
 
 func (p Profile) settle(seed uint64, endpoint string, s stage) time.Duration {
-	d := float64(p.settleMax-p.settleMin) * uniform(seed, endpoint, 0, s, 0)
-	return p.settleMin + time.Duration(d).Round(time.Millisecond)
+	return p.Endpoint.Quantile(uniform(seed, endpoint, 0, s, 0))
+}
+
+// laggard is the authority that Lag is of.
+func (p Profile) laggard(seed uint64) int {
+	return int(uniform(seed, "", 0, stageLag, 0) * Authorities)
 }
 
 // A stage separates the draws of one attempt from each other. The numbers are
@@ -143,6 +131,7 @@ const (
 	stageLost     stage = 3
 	stagePending  stage = 4
 	stageDeleting stage = 5
+	stageLag      stage = 6
 )
 
 // uniform hashes a draw's coordinates to a number in (0, 1): FNV-1a over all of

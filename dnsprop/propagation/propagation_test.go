@@ -92,6 +92,7 @@ func anyChange(t *rapid.T) *statev1.DnsChange {
 		Seed:     rapid.Uint64().Draw(t, "seed"),
 		Attempts: []int64{first},
 		Lost:     rapid.Bool().Draw(t, "lost"),
+		Lag:      rapid.SampledFrom([][]int64{nil, {0, int64(time.Minute), 0, 0}}).Draw(t, "lag"),
 	}
 }
 

@@ -129,18 +129,16 @@ func (r *Resolver) Respond(q message.Query) message.Reply {
 	var reply message.Reply
 	if p := rules.private(q.Key, set.At(r.cfg.Now())); p != nil {
 		reply = p.facts(set).Reply(q, r.cfg.Shuffle)
-	} else if facts, ok := r.resolve(rules.cacheFor(q.Source), q); ok {
-		reply = facts.Reply(q, r.cfg.Shuffle)
 	} else {
-		return message.Reply{Rcode: dns.RcodeRefused, Recursion: true, Foreign: true}
+		reply = r.resolve(rules.cacheFor(q.Source), q)
 	}
 	reply.Recursion = true
 	return reply
 }
 
-// resolve answers from the cache, or asks an authority and remembers. It
-// reports false for a name in no zone.
-func (r *Resolver) resolve(c *cache, q message.Query) (message.Facts, bool) {
+// resolve answers from the cache, or asks an authority and remembers. A name
+// in no zone is foreign.
+func (r *Resolver) resolve(c *cache, q message.Query) message.Reply {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// Taken under the lock: whoever looks for stale entries at a later instant
@@ -149,11 +147,14 @@ func (r *Resolver) resolve(c *cache, q message.Query) (message.Facts, bool) {
 	at := set.At(r.cfg.Now())
 	e := c.lookup(q.Key, q.Type, at)
 	if e == nil {
-		from := r.cfg.Pick(len(r.cfg.Authorities))
-		answer, ok := r.cfg.Authorities[from].Ask(set, q.Key, at)
-		if !ok {
-			return message.Facts{}, false
+		if set.Find(q.Key) == nil {
+			return message.Reply{Rcode: dns.RcodeRefused, Foreign: true}
 		}
+		from, ok := r.answering(set, q.Key, at)
+		if !ok {
+			return message.Reply{Rcode: dns.RcodeServerFailure}
+		}
+		answer, _ := r.cfg.Authorities[from].Ask(set, q.Key, at)
 		e = &entry{Answer: answer, From: from, At: at, Expires: at + int64(keep(answer, q))}
 		c.store(q.Key, q.Type, e)
 	}
@@ -166,7 +167,22 @@ func (r *Resolver) resolve(c *cache, q message.Query) (message.Facts, bool) {
 		Serial:    e.Serial,
 		SOATTL:    remaining,
 		Minimum:   set.Clock.TTL(e.NegativeTTL),
-	}, true
+	}.Reply(q, r.cfg.Shuffle)
+}
+
+// answering picks the authority to ask, and goes on to the next while one is
+// down or fails; false if all do. How long a server waits before it goes on is
+// not modelled: it would be real time, not the DNS clock's.
+func (r *Resolver) answering(set *zone.Set, name string, at int64) (from int, ok bool) {
+	n := len(r.cfg.Authorities)
+	from = r.cfg.Pick(n)
+	for range n {
+		if r.cfg.Authorities[from].Condition(set, name, at) == zone.Answering {
+			return from, true
+		}
+		from = (from + 1) % n
+	}
+	return 0, false
 }
 
 // keep is how long an answer to q may be kept. What the apex has of its own,

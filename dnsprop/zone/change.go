@@ -34,8 +34,11 @@ type Change struct {
 	Committed int64  // instant of the first attempt
 	Records   []Record
 
-	shown  [propagation.Authorities]int64
-	insync int64
+	shown [propagation.Authorities]int64
+	// settled is from when no older change shows in this one's stead: shown,
+	// unless it was reordered there.
+	settled [propagation.Authorities]int64
+	insync  int64
 }
 
 // Record is what a change makes of one name.
@@ -48,7 +51,7 @@ type Record struct {
 // NewChange checks a change from a snapshot and computes its schedule.
 func NewChange(m *dnsv1.Change) (*Change, error) {
 	d := m.GetChange()
-	if _, err := propagation.Lookup(d.GetProfile()); err != nil {
+	if _, err := propagation.Resolve(d.GetProfile(), d.GetCustomProfile()); err != nil {
 		return nil, err
 	}
 	if d.GetId() == "" || m.GetIndex() == 0 || len(d.GetAttempts()) == 0 {
@@ -63,9 +66,12 @@ func NewChange(m *dnsv1.Change) (*Change, error) {
 		c.Records = append(c.Records, rec)
 	}
 	for a := range c.shown {
-		c.shown[a] = Never
+		c.shown[a], c.settled[a] = Never, Never
 		if t, ok := propagation.Instant(d, a); ok {
 			c.shown[a] = t.UnixNano()
+		}
+		if t, ok := propagation.Settled(d, a); ok {
+			c.settled[a] = t.UnixNano()
 		}
 		c.insync = max(c.insync, c.shown[a])
 	}
@@ -100,12 +106,26 @@ func newRecord(r *statev1.RecordChange) (Record, error) {
 // ShownAt is the instant at which an authority begins to show the change.
 func (c *Change) ShownAt(authority int) int64 { return c.shown[authority] }
 
+// SettledAt is the instant from which an authority shows no older change of its
+// names in its stead: ShownAt, unless the change was reordered there.
+func (c *Change) SettledAt(authority int) int64 { return c.settled[authority] }
+
+// Reordered reports whether there is an authority at which an older change can
+// show in this one's stead.
+func (c *Change) Reordered() bool { return c.settled != c.shown }
+
+// instants are those at which an authority's content can change by c.
+func (c *Change) instants(authority int) []int64 {
+	all := []int64{c.shown[authority], c.settled[authority]}
+	return slices.DeleteFunc(slices.Compact(all), func(at int64) bool { return at == Never })
+}
+
 // Insync is the instant at which the last authority shows the change.
 func (c *Change) Insync() int64 { return c.insync }
 
 // Same reports whether two changes say the same at the same instants.
 func (c *Change) Same(d *Change) bool {
-	return c.ID == d.ID && c.Index == d.Index && c.Committed == d.Committed && c.shown == d.shown &&
+	return c.ID == d.ID && c.Index == d.Index && c.Committed == d.Committed && c.shown == d.shown && c.settled == d.settled &&
 		slices.EqualFunc(c.Records, d.Records, func(a, b Record) bool {
 			return a.Name == b.Name && a.Exists == b.Exists && a.RRset.TTL == b.RRset.TTL &&
 				slices.Equal(a.RRset.Addresses, b.RRset.Addresses)

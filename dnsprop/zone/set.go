@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/posternhq/postern/dnsprop/propagation"
+	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
 
 // Set is the public zones at one version, with the settings by which they are
@@ -13,6 +14,9 @@ type Set struct {
 	// PositiveTTL caps every record's own, so that a switch to a profile without
 	// caches ends caching; NegativeTTL is that of "there is no such name".
 	PositiveTTL, NegativeTTL time.Duration
+	// Faults are those in force, of which the Set goes by those of how authorities
+	// answer; the others are in the changes. Nobody may modify them.
+	Faults []*statev1.DnsFault
 
 	zones map[string]*Zone
 }
@@ -22,6 +26,35 @@ func (s *Set) At(wall time.Time) int64 { return s.Clock.Now(wall).UnixNano() }
 
 // Find returns the zone that a canonical name is in, nil if none is.
 func (s *Set) Find(name string) *Zone { return enclosing(s.zones, name) }
+
+// Condition is what an authority does with a query while a fault is in force.
+type Condition int
+
+// The conditions of an authority, from well to worst.
+const (
+	Answering Condition = iota
+	Failing             // it answers SERVFAIL
+	Down                // it does not answer
+)
+
+// Condition is that of an authority for a canonical name at an instant. It
+// allocates nothing.
+func (s *Set) Condition(name string, authority int, at int64) Condition {
+	worst := Answering
+	for _, f := range s.Faults {
+		c := Answering
+		switch f.GetKind() {
+		case propagation.FaultDown:
+			c = Down
+		case propagation.FaultServfail:
+			c = Failing
+		}
+		if c > worst && propagation.InForce(f, at) && propagation.At(f, authority) && propagation.Befalls(f, name) {
+			worst = c
+		}
+	}
+	return worst
+}
 
 // Zones is how many zones there are.
 func (s *Set) Zones() int { return len(s.zones) }

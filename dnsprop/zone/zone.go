@@ -43,7 +43,9 @@ func newZone(apex string) *Zone { return &Zone{apex: apex, names: iradix.New()} 
 func (z *Zone) Apex() string { return z.apex }
 
 // Lookup answers for a canonical name in the zone: of the name's changes whose
-// instant at this authority has passed, the newest decides.
+// instant at this authority has passed, the newest decides. While that one is
+// reordered and not settled, of it and those before, down to one that is
+// settled, the one that came last does.
 func (z *Zone) Lookup(name string, authority int, at int64) Answer {
 	if name == z.apex {
 		return Answer{Exists: true}
@@ -63,13 +65,34 @@ func (z *Zone) Lookup(name string, authority int, at int64) Answer {
 }
 
 func (h history) at(authority int, at int64) Answer {
+	var last Version
 	for _, v := range h {
-		if v.Change.shown[authority] <= at {
-			r := v.record()
-			return Answer{Exists: r.Exists, RRset: r.RRset, Version: v}
+		if v.Change.shown[authority] > at {
+			continue
+		}
+		if last.Change == nil || v.Change.shown[authority] > last.Change.shown[authority] {
+			last = v
+		}
+		if v.Change.settled[authority] <= at {
+			break
 		}
 	}
-	return Answer{}
+	if last.Change == nil {
+		return Answer{}
+	}
+	r := last.record()
+	return Answer{Exists: r.Exists, RRset: r.RRset, Version: last}
+}
+
+// Shows reports whether an authority answers for each of a change's names by
+// it or by what is newer.
+func (s *Set) Shows(c *Change, authority int, at int64) bool {
+	for i, r := range c.Records {
+		if z := s.Find(r.Name); z != nil && z.Lookup(r.Name, authority, at).Version.Compare(Version{Change: c, Ordinal: i}) < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func (z *Zone) existsBelow(key []byte, authority int, at int64) bool {
@@ -81,7 +104,7 @@ func (z *Zone) existsBelow(key []byte, authority int, at int64) bool {
 	return found
 }
 
-// Serial counts the changes that an authority shows, from 1: a function of
+// Serial counts the instants at which an authority's content changed, from 1: a function of
 // the same facts as the zone's content, so a restarted server goes on with it.
 // The instant must not be before the last edit's.
 func (z *Zone) Serial(authority int, at int64) uint32 {
@@ -153,10 +176,8 @@ func (e *Edit) Put(c *Change) {
 		for _, i := range ordinals {
 			z.put(Version{Change: c, Ordinal: i})
 		}
-		for a, at := range c.shown {
-			if at != Never {
-				z.add[a] = append(z.add[a], at)
-			}
+		for a := range z.add {
+			z.add[a] = append(z.add[a], c.instants(a)...)
 		}
 	}
 }
@@ -167,10 +188,8 @@ func (e *Edit) Remove(c *Change) {
 		for _, i := range ordinals {
 			z.remove(Version{Change: c, Ordinal: i})
 		}
-		for a, at := range c.shown {
-			if at != Never {
-				z.dropped[a] = append(z.dropped[a], at)
-			}
+		for a := range z.dropped {
+			z.dropped[a] = append(z.dropped[a], c.instants(a)...)
 		}
 	}
 }
@@ -218,6 +237,7 @@ func (e *Edit) Set(at int64) *Set {
 		Clock:       e.from.Clock,
 		PositiveTTL: e.from.PositiveTTL,
 		NegativeTTL: e.from.NegativeTTL,
+		Faults:      e.from.Faults,
 		zones:       make(map[string]*Zone, len(e.zones)),
 	}
 	for apex, edit := range e.zones {

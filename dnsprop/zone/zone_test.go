@@ -1,7 +1,9 @@
 package zone
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +19,7 @@ const apex = "execute-api.us-west-2.amazonaws.com."
 
 // change makes a change of names to addresses ("" for none) that shows at its instants.
 func change(id string, index uint64, shown [propagation.Authorities]int64, names ...string) *Change {
-	c := &Change{ID: id, Index: index, shown: shown}
+	c := &Change{ID: id, Index: index, shown: shown, settled: shown}
 	for _, n := range names {
 		name, address, _ := strings.Cut(n, "=")
 		r, err := newRecord(&statev1.RecordChange{Name: name + apex, Type: "A", After: set(address)})
@@ -93,6 +95,39 @@ func TestLookup(t *testing.T) {
 	}
 }
 
+// A reordered removal and addition, and what ends the contest.
+func TestLookupReordered(t *testing.T) {
+	older := change("C1", 10, [4]int64{20, 20, 20, 20}, "a.=")
+	newer := change("C2", 11, [4]int64{10, 30, 10, 10}, "a.=10.0.0.1")
+	newer.settled = [4]int64{Never, Never, 40, 10}
+	s := put(&Set{}, older, newer)
+	for _, c := range []struct {
+		name      string
+		authority int
+		at        int64
+		want      string
+	}{
+		{"the newer came first", 0, 10, "10.0.0.1"},
+		{"the older takes effect over it", 0, 20, "nxdomain"},
+		{"for good", 0, 1 << 40, "nxdomain"},
+		{"in order, nothing is lost", 1, 30, "10.0.0.1"},
+		{"overtaken", 2, 39, "nxdomain"},
+		{"driven again", 2, 40, "10.0.0.1"},
+		{"not reordered there", 3, 20, "10.0.0.1"},
+	} {
+		if got := says(s, "a.", c.authority, c.at); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+		if got := s.Shows(newer, c.authority, c.at); got != (c.want == "10.0.0.1") {
+			t.Errorf("%s: shows the newer: %v", c.name, got)
+		}
+	}
+	third := put(&Set{}, older, newer, change("C3", 12, [4]int64{50, 50, 50, 50}, "a.=10.0.0.3"))
+	if got := says(third, "a.", 0, 50); got != "10.0.0.3" {
+		t.Errorf("after a change of another time: %q", got)
+	}
+}
+
 func TestEditLeavesTheOldSetAlone(t *testing.T) {
 	c1 := change("C1", 10, [4]int64{5, 5, 5, 5}, "a.=10.0.0.1")
 	old := put(&Set{}, c1)
@@ -142,6 +177,11 @@ func TestAgainstModel(t *testing.T) {
 					names = append(names, l+"="+rapid.SampledFrom([]string{"", "10.0.0.1", "10.0.0.2"}).Draw(t, "address"))
 				}
 				c := change(fmt.Sprintf("C%d", rapid.Uint32().Draw(t, "id")), index, shown, names...)
+				for i := range c.settled {
+					if rapid.IntRange(0, 2).Draw(t, "reordered") == 0 {
+						c.settled[i] = max(shown[i], rapid.SampledFrom([]int64{2, 3, 4, Never}).Draw(t, "settled"))
+					}
+				}
 				for _, other := range all {
 					if other.ID == c.ID {
 						return
@@ -165,6 +205,9 @@ func TestAgainstModel(t *testing.T) {
 					if c.shown[authority] <= at {
 						serial++
 					}
+					if c.settled[authority] <= at && c.settled[authority] != c.shown[authority] {
+						serial++
+					}
 				}
 				if got := s.Find(apex).Serial(authority, at); got != serial {
 					t.Fatalf("serial %d, want %d", got, serial)
@@ -175,13 +218,29 @@ func TestAgainstModel(t *testing.T) {
 }
 
 func modelSays(all []*Change, name string, authority int, at int64) string {
+	// The newest settled version ends the contest; of it and what is newer, the
+	// last to arrive shows.
 	own := func(name string) (best Version) {
+		var floor Version
+		var here []Version
 		for _, c := range all {
 			for i, r := range c.Records {
 				v := Version{c, i}
-				if r.Name == name+apex && c.shown[authority] <= at && (best.Change == nil || best.Compare(v) < 0) {
-					best = v
+				if r.Name != name+apex || c.shown[authority] > at {
+					continue
 				}
+				here = append(here, v)
+				if c.settled[authority] <= at && floor.Compare(v) < 0 {
+					floor = v
+				}
+			}
+		}
+		slices.SortFunc(here, func(v, w Version) int {
+			return cmp.Or(cmp.Compare(v.Change.shown[authority], w.Change.shown[authority]), v.Compare(w))
+		})
+		for _, v := range here {
+			if v.Compare(floor) >= 0 {
+				best = v
 			}
 		}
 		return best

@@ -10,7 +10,8 @@ package adminv1
 
 import (
 	_ "github.com/posternhq/postern/proto/postern/aws/v1"
-	v1 "github.com/posternhq/postern/proto/postern/edge/v1"
+	v11 "github.com/posternhq/postern/proto/postern/edge/v1"
+	v1 "github.com/posternhq/postern/proto/postern/state/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -244,6 +245,7 @@ type DnsStatus struct {
 	Speed         float64                `protobuf:"fixed64,2,opt,name=speed,proto3" json:"speed,omitempty"`
 	NowUnixNano   int64                  `protobuf:"varint,3,opt,name=now_unix_nano,json=nowUnixNano,proto3" json:"now_unix_nano,omitempty"`
 	Frozen        bool                   `protobuf:"varint,4,opt,name=frozen,proto3" json:"frozen,omitempty"`
+	Faults        []*DnsFault            `protobuf:"bytes,5,rep,name=faults,proto3" json:"faults,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -304,6 +306,13 @@ func (x *DnsStatus) GetFrozen() bool {
 		return x.Frozen
 	}
 	return false
+}
+
+func (x *DnsStatus) GetFaults() []*DnsFault {
+	if x != nil {
+		return x.Faults
+	}
+	return nil
 }
 
 type StatusResponse struct {
@@ -1156,8 +1165,11 @@ type Settings struct {
 	DenyDetail        *string                `protobuf:"bytes,6,opt,name=deny_detail,json=denyDetail,proto3,oneof" json:"deny_detail,omitempty"`
 	SourceIpOnPrivate *string                `protobuf:"bytes,7,opt,name=source_ip_on_private,json=sourceIpOnPrivate,proto3,oneof" json:"source_ip_on_private,omitempty"`
 	Addresses         *string                `protobuf:"bytes,8,opt,name=addresses,proto3,oneof" json:"addresses,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// The content of dns_profile, unless that is a built-in one. In an update it
+	// counts only beside dns_profile.
+	CustomDnsProfile *v1.DnsProfile `protobuf:"bytes,9,opt,name=custom_dns_profile,json=customDnsProfile,proto3" json:"custom_dns_profile,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Settings) Reset() {
@@ -1244,6 +1256,13 @@ func (x *Settings) GetAddresses() string {
 		return *x.Addresses
 	}
 	return ""
+}
+
+func (x *Settings) GetCustomDnsProfile() *v1.DnsProfile {
+	if x != nil {
+		return x.CustomDnsProfile
+	}
+	return nil
 }
 
 type GetSettingsRequest struct {
@@ -1810,6 +1829,431 @@ func (x *ListDnsChangesResponse) GetChanges() []*DnsChangeStatus {
 	return nil
 }
 
+// DnsFault is a fault of the name servers in force. Without a name or zone it
+// is for all names, without a place for all authorities.
+type DnsFault struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Kind  string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"` // dns-lost, dns-reorder, dns-lag, dns-down, dns-servfail
+	Name  string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Zone  string                 `protobuf:"bytes,4,opt,name=zone,proto3" json:"zone,omitempty"`
+	Place string                 `protobuf:"bytes,5,opt,name=place,proto3" json:"place,omitempty"`               // ns1 to ns4
+	LagMs int64                  `protobuf:"varint,6,opt,name=lag_ms,json=lagMs,proto3" json:"lag_ms,omitempty"` // dns-lag
+	// Instants of the DNS clock.
+	SetAtUnixNano  int64 `protobuf:"varint,7,opt,name=set_at_unix_nano,json=setAtUnixNano,proto3" json:"set_at_unix_nano,omitempty"`
+	EndsAtUnixNano int64 `protobuf:"varint,8,opt,name=ends_at_unix_nano,json=endsAtUnixNano,proto3" json:"ends_at_unix_nano,omitempty"` // 0: when it is cleared
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *DnsFault) Reset() {
+	*x = DnsFault{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DnsFault) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DnsFault) ProtoMessage() {}
+
+func (x *DnsFault) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DnsFault.ProtoReflect.Descriptor instead.
+func (*DnsFault) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *DnsFault) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DnsFault) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *DnsFault) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DnsFault) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *DnsFault) GetPlace() string {
+	if x != nil {
+		return x.Place
+	}
+	return ""
+}
+
+func (x *DnsFault) GetLagMs() int64 {
+	if x != nil {
+		return x.LagMs
+	}
+	return 0
+}
+
+func (x *DnsFault) GetSetAtUnixNano() int64 {
+	if x != nil {
+		return x.SetAtUnixNano
+	}
+	return 0
+}
+
+func (x *DnsFault) GetEndsAtUnixNano() int64 {
+	if x != nil {
+		return x.EndsAtUnixNano
+	}
+	return 0
+}
+
+type SetDnsFaultRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// At most one of the two.
+	Name  string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Zone  string `protobuf:"bytes,3,opt,name=zone,proto3" json:"zone,omitempty"`
+	Place string `protobuf:"bytes,4,opt,name=place,proto3" json:"place,omitempty"`
+	LagMs int64  `protobuf:"varint,5,opt,name=lag_ms,json=lagMs,proto3" json:"lag_ms,omitempty"`
+	// On the DNS clock; 0: until cleared.
+	DurationMs    int64 `protobuf:"varint,6,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetDnsFaultRequest) Reset() {
+	*x = SetDnsFaultRequest{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetDnsFaultRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetDnsFaultRequest) ProtoMessage() {}
+
+func (x *SetDnsFaultRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetDnsFaultRequest.ProtoReflect.Descriptor instead.
+func (*SetDnsFaultRequest) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *SetDnsFaultRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *SetDnsFaultRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetDnsFaultRequest) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *SetDnsFaultRequest) GetPlace() string {
+	if x != nil {
+		return x.Place
+	}
+	return ""
+}
+
+func (x *SetDnsFaultRequest) GetLagMs() int64 {
+	if x != nil {
+		return x.LagMs
+	}
+	return 0
+}
+
+func (x *SetDnsFaultRequest) GetDurationMs() int64 {
+	if x != nil {
+		return x.DurationMs
+	}
+	return 0
+}
+
+type SetDnsFaultResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fault         *DnsFault              `protobuf:"bytes,1,opt,name=fault,proto3" json:"fault,omitempty"`
+	Index         uint64                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetDnsFaultResponse) Reset() {
+	*x = SetDnsFaultResponse{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetDnsFaultResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetDnsFaultResponse) ProtoMessage() {}
+
+func (x *SetDnsFaultResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetDnsFaultResponse.ProtoReflect.Descriptor instead.
+func (*SetDnsFaultResponse) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *SetDnsFaultResponse) GetFault() *DnsFault {
+	if x != nil {
+		return x.Fault
+	}
+	return nil
+}
+
+func (x *SetDnsFaultResponse) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+type ListDnsFaultsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDnsFaultsRequest) Reset() {
+	*x = ListDnsFaultsRequest{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDnsFaultsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDnsFaultsRequest) ProtoMessage() {}
+
+func (x *ListDnsFaultsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDnsFaultsRequest.ProtoReflect.Descriptor instead.
+func (*ListDnsFaultsRequest) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{34}
+}
+
+type ListDnsFaultsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Faults        []*DnsFault            `protobuf:"bytes,1,rep,name=faults,proto3" json:"faults,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDnsFaultsResponse) Reset() {
+	*x = ListDnsFaultsResponse{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDnsFaultsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDnsFaultsResponse) ProtoMessage() {}
+
+func (x *ListDnsFaultsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDnsFaultsResponse.ProtoReflect.Descriptor instead.
+func (*ListDnsFaultsResponse) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ListDnsFaultsResponse) GetFaults() []*DnsFault {
+	if x != nil {
+		return x.Faults
+	}
+	return nil
+}
+
+type ClearDnsFaultsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ids           []string               `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	All           bool                   `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClearDnsFaultsRequest) Reset() {
+	*x = ClearDnsFaultsRequest{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClearDnsFaultsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClearDnsFaultsRequest) ProtoMessage() {}
+
+func (x *ClearDnsFaultsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClearDnsFaultsRequest.ProtoReflect.Descriptor instead.
+func (*ClearDnsFaultsRequest) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ClearDnsFaultsRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *ClearDnsFaultsRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+type ClearDnsFaultsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cleared       []*DnsFault            `protobuf:"bytes,1,rep,name=cleared,proto3" json:"cleared,omitempty"`
+	Index         uint64                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClearDnsFaultsResponse) Reset() {
+	*x = ClearDnsFaultsResponse{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClearDnsFaultsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClearDnsFaultsResponse) ProtoMessage() {}
+
+func (x *ClearDnsFaultsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClearDnsFaultsResponse.ProtoReflect.Descriptor instead.
+func (*ClearDnsFaultsResponse) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ClearDnsFaultsResponse) GetCleared() []*DnsFault {
+	if x != nil {
+		return x.Cleared
+	}
+	return nil
+}
+
+func (x *ClearDnsFaultsResponse) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
 type EnsureClientRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Account string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
@@ -1826,7 +2270,7 @@ type EnsureClientRequest struct {
 
 func (x *EnsureClientRequest) Reset() {
 	*x = EnsureClientRequest{}
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1838,7 +2282,7 @@ func (x *EnsureClientRequest) String() string {
 func (*EnsureClientRequest) ProtoMessage() {}
 
 func (x *EnsureClientRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1851,7 +2295,7 @@ func (x *EnsureClientRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureClientRequest.ProtoReflect.Descriptor instead.
 func (*EnsureClientRequest) Descriptor() ([]byte, []int) {
-	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *EnsureClientRequest) GetAccount() string {
@@ -1913,7 +2357,7 @@ type EnsureClientResponse struct {
 
 func (x *EnsureClientResponse) Reset() {
 	*x = EnsureClientResponse{}
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1925,7 +2369,7 @@ func (x *EnsureClientResponse) String() string {
 func (*EnsureClientResponse) ProtoMessage() {}
 
 func (x *EnsureClientResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1938,7 +2382,7 @@ func (x *EnsureClientResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureClientResponse.ProtoReflect.Descriptor instead.
 func (*EnsureClientResponse) Descriptor() ([]byte, []int) {
-	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{32}
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *EnsureClientResponse) GetNetworkInterfaceId() string {
@@ -1994,7 +2438,7 @@ type AddressMapping struct {
 
 func (x *AddressMapping) Reset() {
 	*x = AddressMapping{}
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2006,7 +2450,7 @@ func (x *AddressMapping) String() string {
 func (*AddressMapping) ProtoMessage() {}
 
 func (x *AddressMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2019,7 +2463,7 @@ func (x *AddressMapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddressMapping.ProtoReflect.Descriptor instead.
 func (*AddressMapping) Descriptor() ([]byte, []int) {
-	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *AddressMapping) GetVpc() string {
@@ -2053,7 +2497,7 @@ type ExplainDecisionRequest struct {
 
 func (x *ExplainDecisionRequest) Reset() {
 	*x = ExplainDecisionRequest{}
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2065,7 +2509,7 @@ func (x *ExplainDecisionRequest) String() string {
 func (*ExplainDecisionRequest) ProtoMessage() {}
 
 func (x *ExplainDecisionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2078,7 +2522,7 @@ func (x *ExplainDecisionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainDecisionRequest.ProtoReflect.Descriptor instead.
 func (*ExplainDecisionRequest) Descriptor() ([]byte, []int) {
-	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ExplainDecisionRequest) GetId() string {
@@ -2090,14 +2534,14 @@ func (x *ExplainDecisionRequest) GetId() string {
 
 type ExplainDecisionResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Decision      *v1.Decision           `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`
+	Decision      *v11.Decision          `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExplainDecisionResponse) Reset() {
 	*x = ExplainDecisionResponse{}
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2109,7 +2553,7 @@ func (x *ExplainDecisionResponse) String() string {
 func (*ExplainDecisionResponse) ProtoMessage() {}
 
 func (x *ExplainDecisionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2122,10 +2566,10 @@ func (x *ExplainDecisionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainDecisionResponse.ProtoReflect.Descriptor instead.
 func (*ExplainDecisionResponse) Descriptor() ([]byte, []int) {
-	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{42}
 }
 
-func (x *ExplainDecisionResponse) GetDecision() *v1.Decision {
+func (x *ExplainDecisionResponse) GetDecision() *v11.Decision {
 	if x != nil {
 		return x.Decision
 	}
@@ -2140,7 +2584,7 @@ type ResetRequest struct {
 
 func (x *ResetRequest) Reset() {
 	*x = ResetRequest{}
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2152,7 +2596,7 @@ func (x *ResetRequest) String() string {
 func (*ResetRequest) ProtoMessage() {}
 
 func (x *ResetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2165,7 +2609,7 @@ func (x *ResetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetRequest.ProtoReflect.Descriptor instead.
 func (*ResetRequest) Descriptor() ([]byte, []int) {
-	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{36}
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{43}
 }
 
 type ResetResponse struct {
@@ -2177,7 +2621,7 @@ type ResetResponse struct {
 
 func (x *ResetResponse) Reset() {
 	*x = ResetResponse{}
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2189,7 +2633,7 @@ func (x *ResetResponse) String() string {
 func (*ResetResponse) ProtoMessage() {}
 
 func (x *ResetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2202,7 +2646,7 @@ func (x *ResetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetResponse.ProtoReflect.Descriptor instead.
 func (*ResetResponse) Descriptor() ([]byte, []int) {
-	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{37}
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ResetResponse) GetIndex() uint64 {
@@ -2216,7 +2660,7 @@ var File_postern_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1cpostern/admin/v1/admin.proto\x12\x10postern.admin.v1\x1a\x1cpostern/aws/v1/options.proto\x1a\x1epostern/edge/v1/decision.proto\"\x0f\n" +
+	"\x1cpostern/admin/v1/admin.proto\x12\x10postern.admin.v1\x1a\x1cpostern/aws/v1/options.proto\x1a\x1epostern/edge/v1/decision.proto\x1a\x1cpostern/state/v1/state.proto\"\x0f\n" +
 	"\rStatusRequest\"|\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
@@ -2232,12 +2676,13 @@ const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\aversion\x18\x05 \x01(\x04R\aversion\x12\x14\n" +
 	"\x05state\x18\x06 \x01(\tR\x05state\x12\x16\n" +
 	"\x06reason\x18\a \x01(\tR\x06reason\x12&\n" +
-	"\x0flast_contact_ms\x18\b \x01(\x03R\rlastContactMs\"w\n" +
+	"\x0flast_contact_ms\x18\b \x01(\x03R\rlastContactMs\"\xab\x01\n" +
 	"\tDnsStatus\x12\x18\n" +
 	"\aprofile\x18\x01 \x01(\tR\aprofile\x12\x14\n" +
 	"\x05speed\x18\x02 \x01(\x01R\x05speed\x12\"\n" +
 	"\rnow_unix_nano\x18\x03 \x01(\x03R\vnowUnixNano\x12\x16\n" +
-	"\x06frozen\x18\x04 \x01(\bR\x06frozen\"\xcc\x01\n" +
+	"\x06frozen\x18\x04 \x01(\bR\x06frozen\x122\n" +
+	"\x06faults\x18\x05 \x03(\v2\x1a.postern.admin.v1.DnsFaultR\x06faults\"\xcc\x01\n" +
 	"\x0eStatusResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\tR\x06leader\x12,\n" +
@@ -2286,7 +2731,7 @@ const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\x12RemovePlaceRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"+\n" +
 	"\x13RemovePlaceResponse\x12\x14\n" +
-	"\x05index\x18\x01 \x01(\x04R\x05index\"\xc5\x03\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\"\x91\x04\n" +
 	"\bSettings\x12$\n" +
 	"\vdns_profile\x18\x01 \x01(\tH\x00R\n" +
 	"dnsProfile\x88\x01\x01\x12 \n" +
@@ -2297,7 +2742,8 @@ const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\vdeny_detail\x18\x06 \x01(\tH\x05R\n" +
 	"denyDetail\x88\x01\x01\x124\n" +
 	"\x14source_ip_on_private\x18\a \x01(\tH\x06R\x11sourceIpOnPrivate\x88\x01\x01\x12!\n" +
-	"\taddresses\x18\b \x01(\tH\aR\taddresses\x88\x01\x01B\x0e\n" +
+	"\taddresses\x18\b \x01(\tH\aR\taddresses\x88\x01\x01\x12J\n" +
+	"\x12custom_dns_profile\x18\t \x01(\v2\x1c.postern.state.v1.DnsProfileR\x10customDnsProfileB\x0e\n" +
 	"\f_dns_profileB\f\n" +
 	"\n" +
 	"_dns_speedB\v\n" +
@@ -2344,7 +2790,36 @@ const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\avisible\x18\x04 \x01(\bR\avisible\x12\x12\n" +
 	"\x04lost\x18\x05 \x01(\bR\x04lost\"U\n" +
 	"\x16ListDnsChangesResponse\x12;\n" +
-	"\achanges\x18\x01 \x03(\v2!.postern.admin.v1.DnsChangeStatusR\achanges\"\xb2\x01\n" +
+	"\achanges\x18\x01 \x03(\v2!.postern.admin.v1.DnsChangeStatusR\achanges\"\xd7\x01\n" +
+	"\bDnsFault\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
+	"\x04zone\x18\x04 \x01(\tR\x04zone\x12\x14\n" +
+	"\x05place\x18\x05 \x01(\tR\x05place\x12\x15\n" +
+	"\x06lag_ms\x18\x06 \x01(\x03R\x05lagMs\x12'\n" +
+	"\x10set_at_unix_nano\x18\a \x01(\x03R\rsetAtUnixNano\x12)\n" +
+	"\x11ends_at_unix_nano\x18\b \x01(\x03R\x0eendsAtUnixNano\"\x9e\x01\n" +
+	"\x12SetDnsFaultRequest\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04zone\x18\x03 \x01(\tR\x04zone\x12\x14\n" +
+	"\x05place\x18\x04 \x01(\tR\x05place\x12\x15\n" +
+	"\x06lag_ms\x18\x05 \x01(\x03R\x05lagMs\x12\x1f\n" +
+	"\vduration_ms\x18\x06 \x01(\x03R\n" +
+	"durationMs\"]\n" +
+	"\x13SetDnsFaultResponse\x120\n" +
+	"\x05fault\x18\x01 \x01(\v2\x1a.postern.admin.v1.DnsFaultR\x05fault\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\"\x16\n" +
+	"\x14ListDnsFaultsRequest\"K\n" +
+	"\x15ListDnsFaultsResponse\x122\n" +
+	"\x06faults\x18\x01 \x03(\v2\x1a.postern.admin.v1.DnsFaultR\x06faults\";\n" +
+	"\x15ClearDnsFaultsRequest\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\tR\x03ids\x12\x10\n" +
+	"\x03all\x18\x02 \x01(\bR\x03all\"d\n" +
+	"\x16ClearDnsFaultsResponse\x124\n" +
+	"\acleared\x18\x01 \x03(\v2\x1a.postern.admin.v1.DnsFaultR\acleared\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\"\xb2\x01\n" +
 	"\x13EnsureClientRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12\x10\n" +
@@ -2369,7 +2844,7 @@ const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\bdecision\x18\x01 \x01(\v2\x19.postern.edge.v1.DecisionR\bdecision\"\x0e\n" +
 	"\fResetRequest\"%\n" +
 	"\rResetResponse\x12\x14\n" +
-	"\x05index\x18\x01 \x01(\x04R\x05index2\x9a\v\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index2\xcd\r\n" +
 	"\x05Admin\x12K\n" +
 	"\x06Status\x12\x1f.postern.admin.v1.StatusRequest\x1a .postern.admin.v1.StatusResponse\x12G\n" +
 	"\x04Wait\x12\x1d.postern.admin.v1.WaitRequest\x1a\x1e.postern.admin.v1.WaitResponse0\x01\x12T\n" +
@@ -2384,7 +2859,10 @@ const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\x0eUpdateSettings\x12'.postern.admin.v1.UpdateSettingsRequest\x1a(.postern.admin.v1.UpdateSettingsResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12_\n" +
 	"\n" +
 	"AdvanceDns\x12#.postern.admin.v1.AdvanceDnsRequest\x1a$.postern.admin.v1.AdvanceDnsResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12c\n" +
-	"\x0eListDnsChanges\x12'.postern.admin.v1.ListDnsChangesRequest\x1a(.postern.admin.v1.ListDnsChangesResponse\x12e\n" +
+	"\x0eListDnsChanges\x12'.postern.admin.v1.ListDnsChangesRequest\x1a(.postern.admin.v1.ListDnsChangesResponse\x12b\n" +
+	"\vSetDnsFault\x12$.postern.admin.v1.SetDnsFaultRequest\x1a%.postern.admin.v1.SetDnsFaultResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12`\n" +
+	"\rListDnsFaults\x12&.postern.admin.v1.ListDnsFaultsRequest\x1a'.postern.admin.v1.ListDnsFaultsResponse\x12k\n" +
+	"\x0eClearDnsFaults\x12'.postern.admin.v1.ClearDnsFaultsRequest\x1a(.postern.admin.v1.ClearDnsFaultsResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12e\n" +
 	"\fEnsureClient\x12%.postern.admin.v1.EnsureClientRequest\x1a&.postern.admin.v1.EnsureClientResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12f\n" +
 	"\x0fExplainDecision\x12(.postern.admin.v1.ExplainDecisionRequest\x1a).postern.admin.v1.ExplainDecisionResponse\x12P\n" +
 	"\x05Reset\x12\x1e.postern.admin.v1.ResetRequest\x1a\x1f.postern.admin.v1.ResetResponse\"\x06\xa2\xbb\x18\x02\x10\x01B=Z;github.com/posternhq/postern/proto/postern/admin/v1;adminv1b\x06proto3"
@@ -2401,7 +2879,7 @@ func file_postern_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_postern_admin_v1_admin_proto_rawDescData
 }
 
-var file_postern_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_postern_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_postern_admin_v1_admin_proto_goTypes = []any{
 	(*StatusRequest)(nil),           // 0: postern.admin.v1.StatusRequest
 	(*Node)(nil),                    // 1: postern.admin.v1.Node
@@ -2434,64 +2912,83 @@ var file_postern_admin_v1_admin_proto_goTypes = []any{
 	(*DnsChangeStatus)(nil),         // 28: postern.admin.v1.DnsChangeStatus
 	(*AuthorityInstant)(nil),        // 29: postern.admin.v1.AuthorityInstant
 	(*ListDnsChangesResponse)(nil),  // 30: postern.admin.v1.ListDnsChangesResponse
-	(*EnsureClientRequest)(nil),     // 31: postern.admin.v1.EnsureClientRequest
-	(*EnsureClientResponse)(nil),    // 32: postern.admin.v1.EnsureClientResponse
-	(*AddressMapping)(nil),          // 33: postern.admin.v1.AddressMapping
-	(*ExplainDecisionRequest)(nil),  // 34: postern.admin.v1.ExplainDecisionRequest
-	(*ExplainDecisionResponse)(nil), // 35: postern.admin.v1.ExplainDecisionResponse
-	(*ResetRequest)(nil),            // 36: postern.admin.v1.ResetRequest
-	(*ResetResponse)(nil),           // 37: postern.admin.v1.ResetResponse
-	(*v1.Decision)(nil),             // 38: postern.edge.v1.Decision
+	(*DnsFault)(nil),                // 31: postern.admin.v1.DnsFault
+	(*SetDnsFaultRequest)(nil),      // 32: postern.admin.v1.SetDnsFaultRequest
+	(*SetDnsFaultResponse)(nil),     // 33: postern.admin.v1.SetDnsFaultResponse
+	(*ListDnsFaultsRequest)(nil),    // 34: postern.admin.v1.ListDnsFaultsRequest
+	(*ListDnsFaultsResponse)(nil),   // 35: postern.admin.v1.ListDnsFaultsResponse
+	(*ClearDnsFaultsRequest)(nil),   // 36: postern.admin.v1.ClearDnsFaultsRequest
+	(*ClearDnsFaultsResponse)(nil),  // 37: postern.admin.v1.ClearDnsFaultsResponse
+	(*EnsureClientRequest)(nil),     // 38: postern.admin.v1.EnsureClientRequest
+	(*EnsureClientResponse)(nil),    // 39: postern.admin.v1.EnsureClientResponse
+	(*AddressMapping)(nil),          // 40: postern.admin.v1.AddressMapping
+	(*ExplainDecisionRequest)(nil),  // 41: postern.admin.v1.ExplainDecisionRequest
+	(*ExplainDecisionResponse)(nil), // 42: postern.admin.v1.ExplainDecisionResponse
+	(*ResetRequest)(nil),            // 43: postern.admin.v1.ResetRequest
+	(*ResetResponse)(nil),           // 44: postern.admin.v1.ResetResponse
+	(*v1.DnsProfile)(nil),           // 45: postern.state.v1.DnsProfile
+	(*v11.Decision)(nil),            // 46: postern.edge.v1.Decision
 }
 var file_postern_admin_v1_admin_proto_depIdxs = []int32{
-	1,  // 0: postern.admin.v1.StatusResponse.nodes:type_name -> postern.admin.v1.Node
-	2,  // 1: postern.admin.v1.StatusResponse.places:type_name -> postern.admin.v1.Place
-	3,  // 2: postern.admin.v1.StatusResponse.dns:type_name -> postern.admin.v1.DnsStatus
-	2,  // 3: postern.admin.v1.WaitResponse.blocking:type_name -> postern.admin.v1.Place
-	1,  // 4: postern.admin.v1.ListPeersResponse.nodes:type_name -> postern.admin.v1.Node
-	15, // 5: postern.admin.v1.RegisterPlacesRequest.places:type_name -> postern.admin.v1.PlaceRegistration
-	20, // 6: postern.admin.v1.GetSettingsResponse.settings:type_name -> postern.admin.v1.Settings
-	20, // 7: postern.admin.v1.UpdateSettingsRequest.settings:type_name -> postern.admin.v1.Settings
-	20, // 8: postern.admin.v1.UpdateSettingsResponse.settings:type_name -> postern.admin.v1.Settings
-	29, // 9: postern.admin.v1.DnsChangeStatus.instants:type_name -> postern.admin.v1.AuthorityInstant
-	28, // 10: postern.admin.v1.ListDnsChangesResponse.changes:type_name -> postern.admin.v1.DnsChangeStatus
-	33, // 11: postern.admin.v1.EnsureClientResponse.mappings:type_name -> postern.admin.v1.AddressMapping
-	38, // 12: postern.admin.v1.ExplainDecisionResponse.decision:type_name -> postern.edge.v1.Decision
-	0,  // 13: postern.admin.v1.Admin.Status:input_type -> postern.admin.v1.StatusRequest
-	5,  // 14: postern.admin.v1.Admin.Wait:input_type -> postern.admin.v1.WaitRequest
-	7,  // 15: postern.admin.v1.Admin.ListPeers:input_type -> postern.admin.v1.ListPeersRequest
-	9,  // 16: postern.admin.v1.Admin.AddPeer:input_type -> postern.admin.v1.AddPeerRequest
-	11, // 17: postern.admin.v1.Admin.RemovePeer:input_type -> postern.admin.v1.RemovePeerRequest
-	13, // 18: postern.admin.v1.Admin.TransferLeader:input_type -> postern.admin.v1.TransferLeaderRequest
-	16, // 19: postern.admin.v1.Admin.RegisterPlaces:input_type -> postern.admin.v1.RegisterPlacesRequest
-	18, // 20: postern.admin.v1.Admin.RemovePlace:input_type -> postern.admin.v1.RemovePlaceRequest
-	21, // 21: postern.admin.v1.Admin.GetSettings:input_type -> postern.admin.v1.GetSettingsRequest
-	23, // 22: postern.admin.v1.Admin.UpdateSettings:input_type -> postern.admin.v1.UpdateSettingsRequest
-	25, // 23: postern.admin.v1.Admin.AdvanceDns:input_type -> postern.admin.v1.AdvanceDnsRequest
-	27, // 24: postern.admin.v1.Admin.ListDnsChanges:input_type -> postern.admin.v1.ListDnsChangesRequest
-	31, // 25: postern.admin.v1.Admin.EnsureClient:input_type -> postern.admin.v1.EnsureClientRequest
-	34, // 26: postern.admin.v1.Admin.ExplainDecision:input_type -> postern.admin.v1.ExplainDecisionRequest
-	36, // 27: postern.admin.v1.Admin.Reset:input_type -> postern.admin.v1.ResetRequest
-	4,  // 28: postern.admin.v1.Admin.Status:output_type -> postern.admin.v1.StatusResponse
-	6,  // 29: postern.admin.v1.Admin.Wait:output_type -> postern.admin.v1.WaitResponse
-	8,  // 30: postern.admin.v1.Admin.ListPeers:output_type -> postern.admin.v1.ListPeersResponse
-	10, // 31: postern.admin.v1.Admin.AddPeer:output_type -> postern.admin.v1.AddPeerResponse
-	12, // 32: postern.admin.v1.Admin.RemovePeer:output_type -> postern.admin.v1.RemovePeerResponse
-	14, // 33: postern.admin.v1.Admin.TransferLeader:output_type -> postern.admin.v1.TransferLeaderResponse
-	17, // 34: postern.admin.v1.Admin.RegisterPlaces:output_type -> postern.admin.v1.RegisterPlacesResponse
-	19, // 35: postern.admin.v1.Admin.RemovePlace:output_type -> postern.admin.v1.RemovePlaceResponse
-	22, // 36: postern.admin.v1.Admin.GetSettings:output_type -> postern.admin.v1.GetSettingsResponse
-	24, // 37: postern.admin.v1.Admin.UpdateSettings:output_type -> postern.admin.v1.UpdateSettingsResponse
-	26, // 38: postern.admin.v1.Admin.AdvanceDns:output_type -> postern.admin.v1.AdvanceDnsResponse
-	30, // 39: postern.admin.v1.Admin.ListDnsChanges:output_type -> postern.admin.v1.ListDnsChangesResponse
-	32, // 40: postern.admin.v1.Admin.EnsureClient:output_type -> postern.admin.v1.EnsureClientResponse
-	35, // 41: postern.admin.v1.Admin.ExplainDecision:output_type -> postern.admin.v1.ExplainDecisionResponse
-	37, // 42: postern.admin.v1.Admin.Reset:output_type -> postern.admin.v1.ResetResponse
-	28, // [28:43] is the sub-list for method output_type
-	13, // [13:28] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	31, // 0: postern.admin.v1.DnsStatus.faults:type_name -> postern.admin.v1.DnsFault
+	1,  // 1: postern.admin.v1.StatusResponse.nodes:type_name -> postern.admin.v1.Node
+	2,  // 2: postern.admin.v1.StatusResponse.places:type_name -> postern.admin.v1.Place
+	3,  // 3: postern.admin.v1.StatusResponse.dns:type_name -> postern.admin.v1.DnsStatus
+	2,  // 4: postern.admin.v1.WaitResponse.blocking:type_name -> postern.admin.v1.Place
+	1,  // 5: postern.admin.v1.ListPeersResponse.nodes:type_name -> postern.admin.v1.Node
+	15, // 6: postern.admin.v1.RegisterPlacesRequest.places:type_name -> postern.admin.v1.PlaceRegistration
+	45, // 7: postern.admin.v1.Settings.custom_dns_profile:type_name -> postern.state.v1.DnsProfile
+	20, // 8: postern.admin.v1.GetSettingsResponse.settings:type_name -> postern.admin.v1.Settings
+	20, // 9: postern.admin.v1.UpdateSettingsRequest.settings:type_name -> postern.admin.v1.Settings
+	20, // 10: postern.admin.v1.UpdateSettingsResponse.settings:type_name -> postern.admin.v1.Settings
+	29, // 11: postern.admin.v1.DnsChangeStatus.instants:type_name -> postern.admin.v1.AuthorityInstant
+	28, // 12: postern.admin.v1.ListDnsChangesResponse.changes:type_name -> postern.admin.v1.DnsChangeStatus
+	31, // 13: postern.admin.v1.SetDnsFaultResponse.fault:type_name -> postern.admin.v1.DnsFault
+	31, // 14: postern.admin.v1.ListDnsFaultsResponse.faults:type_name -> postern.admin.v1.DnsFault
+	31, // 15: postern.admin.v1.ClearDnsFaultsResponse.cleared:type_name -> postern.admin.v1.DnsFault
+	40, // 16: postern.admin.v1.EnsureClientResponse.mappings:type_name -> postern.admin.v1.AddressMapping
+	46, // 17: postern.admin.v1.ExplainDecisionResponse.decision:type_name -> postern.edge.v1.Decision
+	0,  // 18: postern.admin.v1.Admin.Status:input_type -> postern.admin.v1.StatusRequest
+	5,  // 19: postern.admin.v1.Admin.Wait:input_type -> postern.admin.v1.WaitRequest
+	7,  // 20: postern.admin.v1.Admin.ListPeers:input_type -> postern.admin.v1.ListPeersRequest
+	9,  // 21: postern.admin.v1.Admin.AddPeer:input_type -> postern.admin.v1.AddPeerRequest
+	11, // 22: postern.admin.v1.Admin.RemovePeer:input_type -> postern.admin.v1.RemovePeerRequest
+	13, // 23: postern.admin.v1.Admin.TransferLeader:input_type -> postern.admin.v1.TransferLeaderRequest
+	16, // 24: postern.admin.v1.Admin.RegisterPlaces:input_type -> postern.admin.v1.RegisterPlacesRequest
+	18, // 25: postern.admin.v1.Admin.RemovePlace:input_type -> postern.admin.v1.RemovePlaceRequest
+	21, // 26: postern.admin.v1.Admin.GetSettings:input_type -> postern.admin.v1.GetSettingsRequest
+	23, // 27: postern.admin.v1.Admin.UpdateSettings:input_type -> postern.admin.v1.UpdateSettingsRequest
+	25, // 28: postern.admin.v1.Admin.AdvanceDns:input_type -> postern.admin.v1.AdvanceDnsRequest
+	27, // 29: postern.admin.v1.Admin.ListDnsChanges:input_type -> postern.admin.v1.ListDnsChangesRequest
+	32, // 30: postern.admin.v1.Admin.SetDnsFault:input_type -> postern.admin.v1.SetDnsFaultRequest
+	34, // 31: postern.admin.v1.Admin.ListDnsFaults:input_type -> postern.admin.v1.ListDnsFaultsRequest
+	36, // 32: postern.admin.v1.Admin.ClearDnsFaults:input_type -> postern.admin.v1.ClearDnsFaultsRequest
+	38, // 33: postern.admin.v1.Admin.EnsureClient:input_type -> postern.admin.v1.EnsureClientRequest
+	41, // 34: postern.admin.v1.Admin.ExplainDecision:input_type -> postern.admin.v1.ExplainDecisionRequest
+	43, // 35: postern.admin.v1.Admin.Reset:input_type -> postern.admin.v1.ResetRequest
+	4,  // 36: postern.admin.v1.Admin.Status:output_type -> postern.admin.v1.StatusResponse
+	6,  // 37: postern.admin.v1.Admin.Wait:output_type -> postern.admin.v1.WaitResponse
+	8,  // 38: postern.admin.v1.Admin.ListPeers:output_type -> postern.admin.v1.ListPeersResponse
+	10, // 39: postern.admin.v1.Admin.AddPeer:output_type -> postern.admin.v1.AddPeerResponse
+	12, // 40: postern.admin.v1.Admin.RemovePeer:output_type -> postern.admin.v1.RemovePeerResponse
+	14, // 41: postern.admin.v1.Admin.TransferLeader:output_type -> postern.admin.v1.TransferLeaderResponse
+	17, // 42: postern.admin.v1.Admin.RegisterPlaces:output_type -> postern.admin.v1.RegisterPlacesResponse
+	19, // 43: postern.admin.v1.Admin.RemovePlace:output_type -> postern.admin.v1.RemovePlaceResponse
+	22, // 44: postern.admin.v1.Admin.GetSettings:output_type -> postern.admin.v1.GetSettingsResponse
+	24, // 45: postern.admin.v1.Admin.UpdateSettings:output_type -> postern.admin.v1.UpdateSettingsResponse
+	26, // 46: postern.admin.v1.Admin.AdvanceDns:output_type -> postern.admin.v1.AdvanceDnsResponse
+	30, // 47: postern.admin.v1.Admin.ListDnsChanges:output_type -> postern.admin.v1.ListDnsChangesResponse
+	33, // 48: postern.admin.v1.Admin.SetDnsFault:output_type -> postern.admin.v1.SetDnsFaultResponse
+	35, // 49: postern.admin.v1.Admin.ListDnsFaults:output_type -> postern.admin.v1.ListDnsFaultsResponse
+	37, // 50: postern.admin.v1.Admin.ClearDnsFaults:output_type -> postern.admin.v1.ClearDnsFaultsResponse
+	39, // 51: postern.admin.v1.Admin.EnsureClient:output_type -> postern.admin.v1.EnsureClientResponse
+	42, // 52: postern.admin.v1.Admin.ExplainDecision:output_type -> postern.admin.v1.ExplainDecisionResponse
+	44, // 53: postern.admin.v1.Admin.Reset:output_type -> postern.admin.v1.ResetResponse
+	36, // [36:54] is the sub-list for method output_type
+	18, // [18:36] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_postern_admin_v1_admin_proto_init() }
@@ -2506,7 +3003,7 @@ func file_postern_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_admin_v1_admin_proto_rawDesc), len(file_postern_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   38,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -33,6 +33,9 @@ const (
 	Admin_UpdateSettings_FullMethodName  = "/postern.admin.v1.Admin/UpdateSettings"
 	Admin_AdvanceDns_FullMethodName      = "/postern.admin.v1.Admin/AdvanceDns"
 	Admin_ListDnsChanges_FullMethodName  = "/postern.admin.v1.Admin/ListDnsChanges"
+	Admin_SetDnsFault_FullMethodName     = "/postern.admin.v1.Admin/SetDnsFault"
+	Admin_ListDnsFaults_FullMethodName   = "/postern.admin.v1.Admin/ListDnsFaults"
+	Admin_ClearDnsFaults_FullMethodName  = "/postern.admin.v1.Admin/ClearDnsFaults"
 	Admin_EnsureClient_FullMethodName    = "/postern.admin.v1.Admin/EnsureClient"
 	Admin_ExplainDecision_FullMethodName = "/postern.admin.v1.Admin/ExplainDecision"
 	Admin_Reset_FullMethodName           = "/postern.admin.v1.Admin/Reset"
@@ -57,6 +60,10 @@ type AdminClient interface {
 	AdvanceDns(ctx context.Context, in *AdvanceDnsRequest, opts ...grpc.CallOption) (*AdvanceDnsResponse, error)
 	// ListDnsChanges shows the changes of an API, endpoint or name with their instants.
 	ListDnsChanges(ctx context.Context, in *ListDnsChangesRequest, opts ...grpc.CallOption) (*ListDnsChangesResponse, error)
+	// SetDnsFault puts a fault of the name servers into force; one of the same kind and target is replaced.
+	SetDnsFault(ctx context.Context, in *SetDnsFaultRequest, opts ...grpc.CallOption) (*SetDnsFaultResponse, error)
+	ListDnsFaults(ctx context.Context, in *ListDnsFaultsRequest, opts ...grpc.CallOption) (*ListDnsFaultsResponse, error)
+	ClearDnsFaults(ctx context.Context, in *ClearDnsFaultsRequest, opts ...grpc.CallOption) (*ClearDnsFaultsResponse, error)
 	// EnsureClient makes, or finds, the interface of a client in a VPC.
 	EnsureClient(ctx context.Context, in *EnsureClientRequest, opts ...grpc.CallOption) (*EnsureClientResponse, error)
 	// ExplainDecision finds a refusal at the edge that made it, wherever that is connected.
@@ -202,6 +209,36 @@ func (c *adminClient) ListDnsChanges(ctx context.Context, in *ListDnsChangesRequ
 	return out, nil
 }
 
+func (c *adminClient) SetDnsFault(ctx context.Context, in *SetDnsFaultRequest, opts ...grpc.CallOption) (*SetDnsFaultResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetDnsFaultResponse)
+	err := c.cc.Invoke(ctx, Admin_SetDnsFault_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) ListDnsFaults(ctx context.Context, in *ListDnsFaultsRequest, opts ...grpc.CallOption) (*ListDnsFaultsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDnsFaultsResponse)
+	err := c.cc.Invoke(ctx, Admin_ListDnsFaults_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) ClearDnsFaults(ctx context.Context, in *ClearDnsFaultsRequest, opts ...grpc.CallOption) (*ClearDnsFaultsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ClearDnsFaultsResponse)
+	err := c.cc.Invoke(ctx, Admin_ClearDnsFaults_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminClient) EnsureClient(ctx context.Context, in *EnsureClientRequest, opts ...grpc.CallOption) (*EnsureClientResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(EnsureClientResponse)
@@ -251,6 +288,10 @@ type AdminServer interface {
 	AdvanceDns(context.Context, *AdvanceDnsRequest) (*AdvanceDnsResponse, error)
 	// ListDnsChanges shows the changes of an API, endpoint or name with their instants.
 	ListDnsChanges(context.Context, *ListDnsChangesRequest) (*ListDnsChangesResponse, error)
+	// SetDnsFault puts a fault of the name servers into force; one of the same kind and target is replaced.
+	SetDnsFault(context.Context, *SetDnsFaultRequest) (*SetDnsFaultResponse, error)
+	ListDnsFaults(context.Context, *ListDnsFaultsRequest) (*ListDnsFaultsResponse, error)
+	ClearDnsFaults(context.Context, *ClearDnsFaultsRequest) (*ClearDnsFaultsResponse, error)
 	// EnsureClient makes, or finds, the interface of a client in a VPC.
 	EnsureClient(context.Context, *EnsureClientRequest) (*EnsureClientResponse, error)
 	// ExplainDecision finds a refusal at the edge that made it, wherever that is connected.
@@ -302,6 +343,15 @@ func (UnimplementedAdminServer) AdvanceDns(context.Context, *AdvanceDnsRequest) 
 }
 func (UnimplementedAdminServer) ListDnsChanges(context.Context, *ListDnsChangesRequest) (*ListDnsChangesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListDnsChanges not implemented")
+}
+func (UnimplementedAdminServer) SetDnsFault(context.Context, *SetDnsFaultRequest) (*SetDnsFaultResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetDnsFault not implemented")
+}
+func (UnimplementedAdminServer) ListDnsFaults(context.Context, *ListDnsFaultsRequest) (*ListDnsFaultsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDnsFaults not implemented")
+}
+func (UnimplementedAdminServer) ClearDnsFaults(context.Context, *ClearDnsFaultsRequest) (*ClearDnsFaultsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ClearDnsFaults not implemented")
 }
 func (UnimplementedAdminServer) EnsureClient(context.Context, *EnsureClientRequest) (*EnsureClientResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method EnsureClient not implemented")
@@ -542,6 +592,60 @@ func _Admin_ListDnsChanges_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_SetDnsFault_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetDnsFaultRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).SetDnsFault(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_SetDnsFault_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).SetDnsFault(ctx, req.(*SetDnsFaultRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_ListDnsFaults_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDnsFaultsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).ListDnsFaults(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_ListDnsFaults_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).ListDnsFaults(ctx, req.(*ListDnsFaultsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_ClearDnsFaults_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ClearDnsFaultsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).ClearDnsFaults(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_ClearDnsFaults_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).ClearDnsFaults(ctx, req.(*ClearDnsFaultsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Admin_EnsureClient_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(EnsureClientRequest)
 	if err := dec(in); err != nil {
@@ -646,6 +750,18 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListDnsChanges",
 			Handler:    _Admin_ListDnsChanges_Handler,
+		},
+		{
+			MethodName: "SetDnsFault",
+			Handler:    _Admin_SetDnsFault_Handler,
+		},
+		{
+			MethodName: "ListDnsFaults",
+			Handler:    _Admin_ListDnsFaults_Handler,
+		},
+		{
+			MethodName: "ClearDnsFaults",
+			Handler:    _Admin_ClearDnsFaults_Handler,
 		},
 		{
 			MethodName: "EnsureClient",

@@ -352,7 +352,12 @@ type Settings struct {
 	Seed    uint64                 `protobuf:"varint,3,opt,name=seed,proto3" json:"seed,omitempty"`
 	// Regions with at least one API, VPC, endpoint or change of names: the zones
 	// that exist.
-	Regions       []string `protobuf:"bytes,4,rep,name=regions,proto3" json:"regions,omitempty"`
+	Regions []string `protobuf:"bytes,4,rep,name=regions,proto3" json:"regions,omitempty"`
+	// The content of the profile, unless it is a built-in one.
+	CustomProfile *v1.DnsProfile `protobuf:"bytes,5,opt,name=custom_profile,json=customProfile,proto3" json:"custom_profile,omitempty"`
+	// Those that are in force: of how authorities answer. What befalls a change
+	// is in its own record.
+	Faults        []*v1.DnsFault `protobuf:"bytes,6,rep,name=faults,proto3" json:"faults,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -415,6 +420,20 @@ func (x *Settings) GetRegions() []string {
 	return nil
 }
 
+func (x *Settings) GetCustomProfile() *v1.DnsProfile {
+	if x != nil {
+		return x.CustomProfile
+	}
+	return nil
+}
+
+func (x *Settings) GetFaults() []*v1.DnsFault {
+	if x != nil {
+		return x.Faults
+	}
+	return nil
+}
+
 var File_postern_dns_v1_dns_proto protoreflect.FileDescriptor
 
 const file_postern_dns_v1_dns_proto_rawDesc = "" +
@@ -444,12 +463,14 @@ const file_postern_dns_v1_dns_proto_rawDesc = "" +
 	"\x03ttl\x18\x03 \x01(\rR\x03ttl\x12\x1c\n" +
 	"\taddresses\x18\x04 \x03(\tR\taddresses\x12&\n" +
 	"\x0fvpc_endpoint_id\x18\x05 \x01(\tR\rvpcEndpointId\x12!\n" +
-	"\favailable_at\x18\x06 \x01(\x03R\vavailableAt\"\x84\x01\n" +
+	"\favailable_at\x18\x06 \x01(\x03R\vavailableAt\"\xfd\x01\n" +
 	"\bSettings\x120\n" +
 	"\x05clock\x18\x01 \x01(\v2\x1a.postern.state.v1.DnsClockR\x05clock\x12\x18\n" +
 	"\aprofile\x18\x02 \x01(\tR\aprofile\x12\x12\n" +
 	"\x04seed\x18\x03 \x01(\x04R\x04seed\x12\x18\n" +
-	"\aregions\x18\x04 \x03(\tR\aregionsB9Z7github.com/posternhq/postern/proto/postern/dns/v1;dnsv1b\x06proto3"
+	"\aregions\x18\x04 \x03(\tR\aregions\x12C\n" +
+	"\x0ecustom_profile\x18\x05 \x01(\v2\x1c.postern.state.v1.DnsProfileR\rcustomProfile\x122\n" +
+	"\x06faults\x18\x06 \x03(\v2\x1a.postern.state.v1.DnsFaultR\x06faultsB9Z7github.com/posternhq/postern/proto/postern/dns/v1;dnsv1b\x06proto3"
 
 var (
 	file_postern_dns_v1_dns_proto_rawDescOnce sync.Once
@@ -465,24 +486,28 @@ func file_postern_dns_v1_dns_proto_rawDescGZIP() []byte {
 
 var file_postern_dns_v1_dns_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_postern_dns_v1_dns_proto_goTypes = []any{
-	(*Change)(nil),       // 0: postern.dns.v1.Change
-	(*Vpc)(nil),          // 1: postern.dns.v1.Vpc
-	(*Subnet)(nil),       // 2: postern.dns.v1.Subnet
-	(*PrivateZone)(nil),  // 3: postern.dns.v1.PrivateZone
-	(*Settings)(nil),     // 4: postern.dns.v1.Settings
-	(*v1.DnsChange)(nil), // 5: postern.state.v1.DnsChange
-	(*v1.DnsClock)(nil),  // 6: postern.state.v1.DnsClock
+	(*Change)(nil),        // 0: postern.dns.v1.Change
+	(*Vpc)(nil),           // 1: postern.dns.v1.Vpc
+	(*Subnet)(nil),        // 2: postern.dns.v1.Subnet
+	(*PrivateZone)(nil),   // 3: postern.dns.v1.PrivateZone
+	(*Settings)(nil),      // 4: postern.dns.v1.Settings
+	(*v1.DnsChange)(nil),  // 5: postern.state.v1.DnsChange
+	(*v1.DnsClock)(nil),   // 6: postern.state.v1.DnsClock
+	(*v1.DnsProfile)(nil), // 7: postern.state.v1.DnsProfile
+	(*v1.DnsFault)(nil),   // 8: postern.state.v1.DnsFault
 }
 var file_postern_dns_v1_dns_proto_depIdxs = []int32{
 	5, // 0: postern.dns.v1.Change.change:type_name -> postern.state.v1.DnsChange
 	2, // 1: postern.dns.v1.Vpc.subnets:type_name -> postern.dns.v1.Subnet
 	3, // 2: postern.dns.v1.Vpc.private_zones:type_name -> postern.dns.v1.PrivateZone
 	6, // 3: postern.dns.v1.Settings.clock:type_name -> postern.state.v1.DnsClock
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	7, // 4: postern.dns.v1.Settings.custom_profile:type_name -> postern.state.v1.DnsProfile
+	8, // 5: postern.dns.v1.Settings.faults:type_name -> postern.state.v1.DnsFault
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_postern_dns_v1_dns_proto_init() }

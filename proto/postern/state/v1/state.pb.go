@@ -47,6 +47,7 @@ const (
 	Type_TYPE_SETTINGS          Type = 33 // id: "settings"; account and region empty
 	Type_TYPE_PLACE             Type = 34 // id: place id; account and region empty
 	Type_TYPE_DNS_CHANGE        Type = 35 // id: change id without "/change/"; account and region empty
+	Type_TYPE_DNS_FAULT         Type = 44 // id: kind and target; account and region empty
 )
 
 // Enum value maps for Type.
@@ -69,6 +70,7 @@ var (
 		33: "TYPE_SETTINGS",
 		34: "TYPE_PLACE",
 		35: "TYPE_DNS_CHANGE",
+		44: "TYPE_DNS_FAULT",
 	}
 	Type_value = map[string]int32{
 		"TYPE_UNSPECIFIED":       0,
@@ -88,6 +90,7 @@ var (
 		"TYPE_SETTINGS":          33,
 		"TYPE_PLACE":             34,
 		"TYPE_DNS_CHANGE":        35,
+		"TYPE_DNS_FAULT":         44,
 	}
 )
 
@@ -213,6 +216,7 @@ type Record struct {
 	//	*Record_Settings
 	//	*Record_Place
 	//	*Record_DnsChange
+	//	*Record_DnsFault
 	Value         isRecord_Value `protobuf_oneof:"value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -420,6 +424,15 @@ func (x *Record) GetDnsChange() *DnsChange {
 	return nil
 }
 
+func (x *Record) GetDnsFault() *DnsFault {
+	if x != nil {
+		if x, ok := x.Value.(*Record_DnsFault); ok {
+			return x.DnsFault
+		}
+	}
+	return nil
+}
+
 type isRecord_Value interface {
 	isRecord_Value()
 }
@@ -488,6 +501,10 @@ type Record_DnsChange struct {
 	DnsChange *DnsChange `protobuf:"bytes,45,opt,name=dns_change,json=dnsChange,proto3,oneof"`
 }
 
+type Record_DnsFault struct {
+	DnsFault *DnsFault `protobuf:"bytes,54,opt,name=dns_fault,json=dnsFault,proto3,oneof"`
+}
+
 func (*Record_RestApi) isRecord_Value() {}
 
 func (*Record_Resource) isRecord_Value() {}
@@ -519,6 +536,8 @@ func (*Record_Settings) isRecord_Value() {}
 func (*Record_Place) isRecord_Value() {}
 
 func (*Record_DnsChange) isRecord_Value() {}
+
+func (*Record_DnsFault) isRecord_Value() {}
 
 // Guard is a precondition: the record's modify index, or 0 for "absent".
 type Guard struct {
@@ -1404,7 +1423,7 @@ func (x *DnsClock) GetSpeed() float64 {
 // Settings are those settings that change answers.
 type Settings struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
-	DnsProfile        string                 `protobuf:"bytes,1,opt,name=dns_profile,json=dnsProfile,proto3" json:"dns_profile,omitempty"` // instant, fast, aws
+	DnsProfile        string                 `protobuf:"bytes,1,opt,name=dns_profile,json=dnsProfile,proto3" json:"dns_profile,omitempty"` // instant, fast, aws, hostile, or the name of the custom one
 	DnsSeed           uint64                 `protobuf:"varint,2,opt,name=dns_seed,json=dnsSeed,proto3" json:"dns_seed,omitempty"`
 	DnsClock          *DnsClock              `protobuf:"bytes,3,opt,name=dns_clock,json=dnsClock,proto3" json:"dns_clock,omitempty"`
 	UnknownEndpoints  string                 `protobuf:"bytes,4,opt,name=unknown_endpoints,json=unknownEndpoints,proto3" json:"unknown_endpoints,omitempty"`        // refuse, allow
@@ -1412,9 +1431,11 @@ type Settings struct {
 	DenyDetail        string                 `protobuf:"bytes,6,opt,name=deny_detail,json=denyDetail,proto3" json:"deny_detail,omitempty"`                          // detailed, classic
 	SourceIpOnPrivate string                 `protobuf:"bytes,7,opt,name=source_ip_on_private,json=sourceIpOnPrivate,proto3" json:"source_ip_on_private,omitempty"` // absent, eni, client
 	// Addresses are translated to loopback (one machine), or as they are.
-	Addresses     string `protobuf:"bytes,8,opt,name=addresses,proto3" json:"addresses,omitempty"` // loopback, as-is
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Addresses string `protobuf:"bytes,8,opt,name=addresses,proto3" json:"addresses,omitempty"` // loopback, as-is
+	// The content of dns_profile, unless it is a built-in one.
+	CustomDnsProfile *DnsProfile `protobuf:"bytes,9,opt,name=custom_dns_profile,json=customDnsProfile,proto3" json:"custom_dns_profile,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Settings) Reset() {
@@ -1501,6 +1522,13 @@ func (x *Settings) GetAddresses() string {
 		return x.Addresses
 	}
 	return ""
+}
+
+func (x *Settings) GetCustomDnsProfile() *DnsProfile {
+	if x != nil {
+		return x.CustomDnsProfile
+	}
+	return nil
 }
 
 // Place is a registered place: it counts in barriers until removed.
@@ -1740,7 +1768,17 @@ type DnsChange struct {
 	// Wall-clock submission time, Unix nanoseconds.
 	SubmittedAt int64 `protobuf:"varint,10,opt,name=submitted_at,json=submittedAt,proto3" json:"submitted_at,omitempty"`
 	// Fault set at commit: the first attempt is lost.
-	Lost          bool `protobuf:"varint,11,opt,name=lost,proto3" json:"lost,omitempty"`
+	Lost bool `protobuf:"varint,11,opt,name=lost,proto3" json:"lost,omitempty"`
+	// What else was set at commit. Bit n stands for authority n.
+	// The first attempt is lost there.
+	LostAt uint32 `protobuf:"varint,12,opt,name=lost_at,json=lostAt,proto3" json:"lost_at,omitempty"`
+	// There an older change that arrives later takes effect over this one, until
+	// a second attempt arrives.
+	ReorderedAt uint32 `protobuf:"varint,13,opt,name=reordered_at,json=reorderedAt,proto3" json:"reordered_at,omitempty"`
+	// By how much authority n is late, in nanoseconds; empty: none is.
+	Lag []int64 `protobuf:"varint,14,rep,packed,name=lag,proto3" json:"lag,omitempty"`
+	// The content of the profile, unless it is a built-in one.
+	CustomProfile *DnsProfile `protobuf:"bytes,15,opt,name=custom_profile,json=customProfile,proto3" json:"custom_profile,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1852,6 +1890,302 @@ func (x *DnsChange) GetLost() bool {
 	return false
 }
 
+func (x *DnsChange) GetLostAt() uint32 {
+	if x != nil {
+		return x.LostAt
+	}
+	return 0
+}
+
+func (x *DnsChange) GetReorderedAt() uint32 {
+	if x != nil {
+		return x.ReorderedAt
+	}
+	return 0
+}
+
+func (x *DnsChange) GetLag() []int64 {
+	if x != nil {
+		return x.Lag
+	}
+	return nil
+}
+
+func (x *DnsChange) GetCustomProfile() *DnsProfile {
+	if x != nil {
+		return x.CustomProfile
+	}
+	return nil
+}
+
+// DnsFault is a fault of the public name servers, in force from its commit
+// until it is cleared, which deletes the record, or until its end. Without a
+// name or zone it is for all names, without a place for all authorities.
+type DnsFault struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Kind  string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`   // dns-lost, dns-reorder, dns-lag, dns-down, dns-servfail
+	Name  string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`   // lower case, trailing dot
+	Zone  string                 `protobuf:"bytes,4,opt,name=zone,proto3" json:"zone,omitempty"`   // likewise; the name itself and everything below
+	Place string                 `protobuf:"bytes,5,opt,name=place,proto3" json:"place,omitempty"` // ns1 to ns4
+	Lag   int64                  `protobuf:"varint,6,opt,name=lag,proto3" json:"lag,omitempty"`    // nanoseconds of the DNS clock, for dns-lag
+	// DNS-clock instants, Unix nanoseconds.
+	SetAt         int64 `protobuf:"varint,7,opt,name=set_at,json=setAt,proto3" json:"set_at,omitempty"`
+	EndsAt        int64 `protobuf:"varint,8,opt,name=ends_at,json=endsAt,proto3" json:"ends_at,omitempty"` // 0: when it is cleared
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DnsFault) Reset() {
+	*x = DnsFault{}
+	mi := &file_postern_state_v1_state_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DnsFault) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DnsFault) ProtoMessage() {}
+
+func (x *DnsFault) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_state_v1_state_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DnsFault.ProtoReflect.Descriptor instead.
+func (*DnsFault) Descriptor() ([]byte, []int) {
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *DnsFault) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DnsFault) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *DnsFault) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DnsFault) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *DnsFault) GetPlace() string {
+	if x != nil {
+		return x.Place
+	}
+	return ""
+}
+
+func (x *DnsFault) GetLag() int64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+func (x *DnsFault) GetSetAt() int64 {
+	if x != nil {
+		return x.SetAt
+	}
+	return 0
+}
+
+func (x *DnsFault) GetEndsAt() int64 {
+	if x != nil {
+		return x.EndsAt
+	}
+	return 0
+}
+
+// DnsProfile is the content of a profile that is not built in.
+type DnsProfile struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Enqueue       *DelayDistribution     `protobuf:"bytes,1,opt,name=enqueue,proto3" json:"enqueue,omitempty"`
+	Sync          *DelayDistribution     `protobuf:"bytes,2,opt,name=sync,proto3" json:"sync,omitempty"`
+	Lost          float64                `protobuf:"fixed64,3,opt,name=lost,proto3" json:"lost,omitempty"`
+	PositiveTtl   int64                  `protobuf:"varint,4,opt,name=positive_ttl,json=positiveTtl,proto3" json:"positive_ttl,omitempty"` // seconds
+	NegativeTtl   int64                  `protobuf:"varint,5,opt,name=negative_ttl,json=negativeTtl,proto3" json:"negative_ttl,omitempty"` // seconds
+	Endpoint      *DelayDistribution     `protobuf:"bytes,6,opt,name=endpoint,proto3" json:"endpoint,omitempty"`                           // states "pending" and "deleting"
+	Reorder       bool                   `protobuf:"varint,7,opt,name=reorder,proto3" json:"reorder,omitempty"`
+	Lag           int64                  `protobuf:"varint,8,opt,name=lag,proto3" json:"lag,omitempty"` // nanoseconds, of one authority
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DnsProfile) Reset() {
+	*x = DnsProfile{}
+	mi := &file_postern_state_v1_state_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DnsProfile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DnsProfile) ProtoMessage() {}
+
+func (x *DnsProfile) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_state_v1_state_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DnsProfile.ProtoReflect.Descriptor instead.
+func (*DnsProfile) Descriptor() ([]byte, []int) {
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *DnsProfile) GetEnqueue() *DelayDistribution {
+	if x != nil {
+		return x.Enqueue
+	}
+	return nil
+}
+
+func (x *DnsProfile) GetSync() *DelayDistribution {
+	if x != nil {
+		return x.Sync
+	}
+	return nil
+}
+
+func (x *DnsProfile) GetLost() float64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+func (x *DnsProfile) GetPositiveTtl() int64 {
+	if x != nil {
+		return x.PositiveTtl
+	}
+	return 0
+}
+
+func (x *DnsProfile) GetNegativeTtl() int64 {
+	if x != nil {
+		return x.NegativeTtl
+	}
+	return 0
+}
+
+func (x *DnsProfile) GetEndpoint() *DelayDistribution {
+	if x != nil {
+		return x.Endpoint
+	}
+	return nil
+}
+
+func (x *DnsProfile) GetReorder() bool {
+	if x != nil {
+		return x.Reorder
+	}
+	return false
+}
+
+func (x *DnsProfile) GetLag() int64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+// DelayDistribution has one kind; times are in nanoseconds.
+type DelayDistribution struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"` // fixed, uniform, lognormal, empirical
+	// fixed: the delay. uniform: its bounds. lognormal: the median. empirical:
+	// quantiles at equal steps from 0 to 1.
+	Values        []int64 `protobuf:"varint,2,rep,packed,name=values,proto3" json:"values,omitempty"`
+	Sigma         float64 `protobuf:"fixed64,3,opt,name=sigma,proto3" json:"sigma,omitempty"` // lognormal
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DelayDistribution) Reset() {
+	*x = DelayDistribution{}
+	mi := &file_postern_state_v1_state_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DelayDistribution) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DelayDistribution) ProtoMessage() {}
+
+func (x *DelayDistribution) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_state_v1_state_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DelayDistribution.ProtoReflect.Descriptor instead.
+func (*DelayDistribution) Descriptor() ([]byte, []int) {
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DelayDistribution) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *DelayDistribution) GetValues() []int64 {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *DelayDistribution) GetSigma() float64 {
+	if x != nil {
+		return x.Sigma
+	}
+	return 0
+}
+
 var File_postern_state_v1_state_proto protoreflect.FileDescriptor
 
 const file_postern_state_v1_state_proto_rawDesc = "" +
@@ -1861,7 +2195,7 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\x04type\x18\x01 \x01(\x0e2\x16.postern.state.v1.TypeR\x04type\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06region\x18\x03 \x01(\tR\x06region\x12\x0e\n" +
-	"\x02id\x18\x04 \x01(\tR\x02id\"\xd2\b\n" +
+	"\x02id\x18\x04 \x01(\tR\x02id\"\x8d\t\n" +
 	"\x06Record\x12'\n" +
 	"\x03key\x18\x01 \x01(\v2\x15.postern.state.v1.KeyR\x03key\x12!\n" +
 	"\fcreate_index\x18\x02 \x01(\x04R\vcreateIndex\x12!\n" +
@@ -1885,7 +2219,8 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\bsettings\x18+ \x01(\v2\x1a.postern.state.v1.SettingsH\x00R\bsettings\x12/\n" +
 	"\x05place\x18, \x01(\v2\x17.postern.state.v1.PlaceH\x00R\x05place\x12<\n" +
 	"\n" +
-	"dns_change\x18- \x01(\v2\x1b.postern.state.v1.DnsChangeH\x00R\tdnsChangeB\a\n" +
+	"dns_change\x18- \x01(\v2\x1b.postern.state.v1.DnsChangeH\x00R\tdnsChange\x129\n" +
+	"\tdns_fault\x186 \x01(\v2\x1a.postern.state.v1.DnsFaultH\x00R\bdnsFaultB\a\n" +
 	"\x05value\"S\n" +
 	"\x05Guard\x12'\n" +
 	"\x03key\x18\x01 \x01(\v2\x15.postern.state.v1.KeyR\x03key\x12!\n" +
@@ -1952,7 +2287,7 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\bDnsClock\x12\x19\n" +
 	"\bdns_time\x18\x01 \x01(\x03R\adnsTime\x12\x1b\n" +
 	"\twall_time\x18\x02 \x01(\x03R\bwallTime\x12\x14\n" +
-	"\x05speed\x18\x03 \x01(\x01R\x05speed\"\xb5\x02\n" +
+	"\x05speed\x18\x03 \x01(\x01R\x05speed\"\x81\x03\n" +
 	"\bSettings\x12\x1f\n" +
 	"\vdns_profile\x18\x01 \x01(\tR\n" +
 	"dnsProfile\x12\x19\n" +
@@ -1963,7 +2298,8 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\vdeny_detail\x18\x06 \x01(\tR\n" +
 	"denyDetail\x12/\n" +
 	"\x14source_ip_on_private\x18\a \x01(\tR\x11sourceIpOnPrivate\x12\x1c\n" +
-	"\taddresses\x18\b \x01(\tR\taddresses\"\xb5\x01\n" +
+	"\taddresses\x18\b \x01(\tR\taddresses\x12J\n" +
+	"\x12custom_dns_profile\x18\t \x01(\v2\x1c.postern.state.v1.DnsProfileR\x10customDnsProfile\"\xb5\x01\n" +
 	"\x05Place\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x0e\n" +
@@ -1979,7 +2315,7 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12/\n" +
 	"\x06before\x18\x03 \x01(\v2\x17.postern.state.v1.RRsetR\x06before\x12-\n" +
-	"\x05after\x18\x04 \x01(\v2\x17.postern.state.v1.RRsetR\x05after\"\xbc\x02\n" +
+	"\x05after\x18\x04 \x01(\v2\x17.postern.state.v1.RRsetR\x05after\"\xcf\x03\n" +
 	"\tDnsChange\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x128\n" +
 	"\arecords\x18\x02 \x03(\v2\x1e.postern.state.v1.RecordChangeR\arecords\x12\x18\n" +
@@ -1992,7 +2328,34 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\x06region\x18\t \x01(\tR\x06region\x12!\n" +
 	"\fsubmitted_at\x18\n" +
 	" \x01(\x03R\vsubmittedAt\x12\x12\n" +
-	"\x04lost\x18\v \x01(\bR\x04lost*\xd8\x02\n" +
+	"\x04lost\x18\v \x01(\bR\x04lost\x12\x17\n" +
+	"\alost_at\x18\f \x01(\rR\x06lostAt\x12!\n" +
+	"\freordered_at\x18\r \x01(\rR\vreorderedAt\x12\x10\n" +
+	"\x03lag\x18\x0e \x03(\x03R\x03lag\x12C\n" +
+	"\x0ecustom_profile\x18\x0f \x01(\v2\x1c.postern.state.v1.DnsProfileR\rcustomProfile\"\xae\x01\n" +
+	"\bDnsFault\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
+	"\x04zone\x18\x04 \x01(\tR\x04zone\x12\x14\n" +
+	"\x05place\x18\x05 \x01(\tR\x05place\x12\x10\n" +
+	"\x03lag\x18\x06 \x01(\x03R\x03lag\x12\x15\n" +
+	"\x06set_at\x18\a \x01(\x03R\x05setAt\x12\x17\n" +
+	"\aends_at\x18\b \x01(\x03R\x06endsAt\"\xcb\x02\n" +
+	"\n" +
+	"DnsProfile\x12=\n" +
+	"\aenqueue\x18\x01 \x01(\v2#.postern.state.v1.DelayDistributionR\aenqueue\x127\n" +
+	"\x04sync\x18\x02 \x01(\v2#.postern.state.v1.DelayDistributionR\x04sync\x12\x12\n" +
+	"\x04lost\x18\x03 \x01(\x01R\x04lost\x12!\n" +
+	"\fpositive_ttl\x18\x04 \x01(\x03R\vpositiveTtl\x12!\n" +
+	"\fnegative_ttl\x18\x05 \x01(\x03R\vnegativeTtl\x12?\n" +
+	"\bendpoint\x18\x06 \x01(\v2#.postern.state.v1.DelayDistributionR\bendpoint\x12\x18\n" +
+	"\areorder\x18\a \x01(\bR\areorder\x12\x10\n" +
+	"\x03lag\x18\b \x01(\x03R\x03lag\"U\n" +
+	"\x11DelayDistribution\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06values\x18\x02 \x03(\x03R\x06values\x12\x14\n" +
+	"\x05sigma\x18\x03 \x01(\x01R\x05sigma*\xec\x02\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rTYPE_REST_API\x10\x01\x12\x11\n" +
@@ -2014,7 +2377,8 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\rTYPE_SETTINGS\x10!\x12\x0e\n" +
 	"\n" +
 	"TYPE_PLACE\x10\"\x12\x13\n" +
-	"\x0fTYPE_DNS_CHANGE\x10#B=Z;github.com/posternhq/postern/proto/postern/state/v1;statev1b\x06proto3"
+	"\x0fTYPE_DNS_CHANGE\x10#\x12\x12\n" +
+	"\x0eTYPE_DNS_FAULT\x10,B=Z;github.com/posternhq/postern/proto/postern/state/v1;statev1b\x06proto3"
 
 var (
 	file_postern_state_v1_state_proto_rawDescOnce sync.Once
@@ -2029,7 +2393,7 @@ func file_postern_state_v1_state_proto_rawDescGZIP() []byte {
 }
 
 var file_postern_state_v1_state_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_postern_state_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_postern_state_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_postern_state_v1_state_proto_goTypes = []any{
 	(Type)(0),                     // 0: postern.state.v1.Type
 	(*Key)(nil),                   // 1: postern.state.v1.Key
@@ -2052,67 +2416,76 @@ var file_postern_state_v1_state_proto_goTypes = []any{
 	(*RRset)(nil),                 // 18: postern.state.v1.RRset
 	(*RecordChange)(nil),          // 19: postern.state.v1.RecordChange
 	(*DnsChange)(nil),             // 20: postern.state.v1.DnsChange
-	(*v1.RestApi)(nil),            // 21: postern.apigateway.v1.RestApi
-	(*v1.Resource)(nil),           // 22: postern.apigateway.v1.Resource
-	(*v1.Stage)(nil),              // 23: postern.apigateway.v1.Stage
-	(*v1.Account)(nil),            // 24: postern.apigateway.v1.Account
-	(*v1.Model)(nil),              // 25: postern.apigateway.v1.Model
-	(*v1.RequestValidator)(nil),   // 26: postern.apigateway.v1.RequestValidator
-	(*v11.Subnet)(nil),            // 27: postern.ec2.v1.Subnet
-	(*v11.NetworkInterface)(nil),  // 28: postern.ec2.v1.NetworkInterface
-	(*v1.Deployment)(nil),         // 29: postern.apigateway.v1.Deployment
-	(*v11.Vpc)(nil),               // 30: postern.ec2.v1.Vpc
-	(*v11.SecurityGroup)(nil),     // 31: postern.ec2.v1.SecurityGroup
-	(*v11.SecurityGroupRule)(nil), // 32: postern.ec2.v1.SecurityGroupRule
-	(*v11.VpcEndpoint)(nil),       // 33: postern.ec2.v1.VpcEndpoint
+	(*DnsFault)(nil),              // 21: postern.state.v1.DnsFault
+	(*DnsProfile)(nil),            // 22: postern.state.v1.DnsProfile
+	(*DelayDistribution)(nil),     // 23: postern.state.v1.DelayDistribution
+	(*v1.RestApi)(nil),            // 24: postern.apigateway.v1.RestApi
+	(*v1.Resource)(nil),           // 25: postern.apigateway.v1.Resource
+	(*v1.Stage)(nil),              // 26: postern.apigateway.v1.Stage
+	(*v1.Account)(nil),            // 27: postern.apigateway.v1.Account
+	(*v1.Model)(nil),              // 28: postern.apigateway.v1.Model
+	(*v1.RequestValidator)(nil),   // 29: postern.apigateway.v1.RequestValidator
+	(*v11.Subnet)(nil),            // 30: postern.ec2.v1.Subnet
+	(*v11.NetworkInterface)(nil),  // 31: postern.ec2.v1.NetworkInterface
+	(*v1.Deployment)(nil),         // 32: postern.apigateway.v1.Deployment
+	(*v11.Vpc)(nil),               // 33: postern.ec2.v1.Vpc
+	(*v11.SecurityGroup)(nil),     // 34: postern.ec2.v1.SecurityGroup
+	(*v11.SecurityGroupRule)(nil), // 35: postern.ec2.v1.SecurityGroupRule
+	(*v11.VpcEndpoint)(nil),       // 36: postern.ec2.v1.VpcEndpoint
 }
 var file_postern_state_v1_state_proto_depIdxs = []int32{
 	0,  // 0: postern.state.v1.Key.type:type_name -> postern.state.v1.Type
 	1,  // 1: postern.state.v1.Record.key:type_name -> postern.state.v1.Key
-	21, // 2: postern.state.v1.Record.rest_api:type_name -> postern.apigateway.v1.RestApi
-	22, // 3: postern.state.v1.Record.resource:type_name -> postern.apigateway.v1.Resource
+	24, // 2: postern.state.v1.Record.rest_api:type_name -> postern.apigateway.v1.RestApi
+	25, // 3: postern.state.v1.Record.resource:type_name -> postern.apigateway.v1.Resource
 	10, // 4: postern.state.v1.Record.deployment:type_name -> postern.state.v1.Deployment
-	23, // 5: postern.state.v1.Record.stage:type_name -> postern.apigateway.v1.Stage
-	24, // 6: postern.state.v1.Record.account:type_name -> postern.apigateway.v1.Account
-	25, // 7: postern.state.v1.Record.model:type_name -> postern.apigateway.v1.Model
-	26, // 8: postern.state.v1.Record.request_validator:type_name -> postern.apigateway.v1.RequestValidator
+	26, // 5: postern.state.v1.Record.stage:type_name -> postern.apigateway.v1.Stage
+	27, // 6: postern.state.v1.Record.account:type_name -> postern.apigateway.v1.Account
+	28, // 7: postern.state.v1.Record.model:type_name -> postern.apigateway.v1.Model
+	29, // 8: postern.state.v1.Record.request_validator:type_name -> postern.apigateway.v1.RequestValidator
 	11, // 9: postern.state.v1.Record.vpc:type_name -> postern.state.v1.Vpc
-	27, // 10: postern.state.v1.Record.subnet:type_name -> postern.ec2.v1.Subnet
+	30, // 10: postern.state.v1.Record.subnet:type_name -> postern.ec2.v1.Subnet
 	12, // 11: postern.state.v1.Record.security_group:type_name -> postern.state.v1.SecurityGroup
 	13, // 12: postern.state.v1.Record.vpc_endpoint:type_name -> postern.state.v1.VpcEndpoint
-	28, // 13: postern.state.v1.Record.network_interface:type_name -> postern.ec2.v1.NetworkInterface
+	31, // 13: postern.state.v1.Record.network_interface:type_name -> postern.ec2.v1.NetworkInterface
 	14, // 14: postern.state.v1.Record.token:type_name -> postern.state.v1.Token
 	16, // 15: postern.state.v1.Record.settings:type_name -> postern.state.v1.Settings
 	17, // 16: postern.state.v1.Record.place:type_name -> postern.state.v1.Place
 	20, // 17: postern.state.v1.Record.dns_change:type_name -> postern.state.v1.DnsChange
-	1,  // 18: postern.state.v1.Guard.key:type_name -> postern.state.v1.Key
-	3,  // 19: postern.state.v1.Txn.guards:type_name -> postern.state.v1.Guard
-	2,  // 20: postern.state.v1.Txn.puts:type_name -> postern.state.v1.Record
-	1,  // 21: postern.state.v1.Txn.deletes:type_name -> postern.state.v1.Key
-	0,  // 22: postern.state.v1.Txn.wipe_keeps:type_name -> postern.state.v1.Type
-	4,  // 23: postern.state.v1.Entry.txns:type_name -> postern.state.v1.Txn
-	7,  // 24: postern.state.v1.RaftSnapshotFrame.header:type_name -> postern.state.v1.RaftSnapshotHeader
-	8,  // 25: postern.state.v1.RaftSnapshotFrame.records:type_name -> postern.state.v1.RaftSnapshotRecords
-	9,  // 26: postern.state.v1.RaftSnapshotFrame.trailer:type_name -> postern.state.v1.RaftSnapshotTrailer
-	2,  // 27: postern.state.v1.RaftSnapshotRecords.records:type_name -> postern.state.v1.Record
-	29, // 28: postern.state.v1.Deployment.deployment:type_name -> postern.apigateway.v1.Deployment
-	21, // 29: postern.state.v1.Deployment.rest_api:type_name -> postern.apigateway.v1.RestApi
-	22, // 30: postern.state.v1.Deployment.resources:type_name -> postern.apigateway.v1.Resource
-	25, // 31: postern.state.v1.Deployment.models:type_name -> postern.apigateway.v1.Model
-	26, // 32: postern.state.v1.Deployment.request_validators:type_name -> postern.apigateway.v1.RequestValidator
-	30, // 33: postern.state.v1.Vpc.vpc:type_name -> postern.ec2.v1.Vpc
-	31, // 34: postern.state.v1.SecurityGroup.group:type_name -> postern.ec2.v1.SecurityGroup
-	32, // 35: postern.state.v1.SecurityGroup.rules:type_name -> postern.ec2.v1.SecurityGroupRule
-	33, // 36: postern.state.v1.VpcEndpoint.endpoint:type_name -> postern.ec2.v1.VpcEndpoint
-	15, // 37: postern.state.v1.Settings.dns_clock:type_name -> postern.state.v1.DnsClock
-	18, // 38: postern.state.v1.RecordChange.before:type_name -> postern.state.v1.RRset
-	18, // 39: postern.state.v1.RecordChange.after:type_name -> postern.state.v1.RRset
-	19, // 40: postern.state.v1.DnsChange.records:type_name -> postern.state.v1.RecordChange
-	41, // [41:41] is the sub-list for method output_type
-	41, // [41:41] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	21, // 18: postern.state.v1.Record.dns_fault:type_name -> postern.state.v1.DnsFault
+	1,  // 19: postern.state.v1.Guard.key:type_name -> postern.state.v1.Key
+	3,  // 20: postern.state.v1.Txn.guards:type_name -> postern.state.v1.Guard
+	2,  // 21: postern.state.v1.Txn.puts:type_name -> postern.state.v1.Record
+	1,  // 22: postern.state.v1.Txn.deletes:type_name -> postern.state.v1.Key
+	0,  // 23: postern.state.v1.Txn.wipe_keeps:type_name -> postern.state.v1.Type
+	4,  // 24: postern.state.v1.Entry.txns:type_name -> postern.state.v1.Txn
+	7,  // 25: postern.state.v1.RaftSnapshotFrame.header:type_name -> postern.state.v1.RaftSnapshotHeader
+	8,  // 26: postern.state.v1.RaftSnapshotFrame.records:type_name -> postern.state.v1.RaftSnapshotRecords
+	9,  // 27: postern.state.v1.RaftSnapshotFrame.trailer:type_name -> postern.state.v1.RaftSnapshotTrailer
+	2,  // 28: postern.state.v1.RaftSnapshotRecords.records:type_name -> postern.state.v1.Record
+	32, // 29: postern.state.v1.Deployment.deployment:type_name -> postern.apigateway.v1.Deployment
+	24, // 30: postern.state.v1.Deployment.rest_api:type_name -> postern.apigateway.v1.RestApi
+	25, // 31: postern.state.v1.Deployment.resources:type_name -> postern.apigateway.v1.Resource
+	28, // 32: postern.state.v1.Deployment.models:type_name -> postern.apigateway.v1.Model
+	29, // 33: postern.state.v1.Deployment.request_validators:type_name -> postern.apigateway.v1.RequestValidator
+	33, // 34: postern.state.v1.Vpc.vpc:type_name -> postern.ec2.v1.Vpc
+	34, // 35: postern.state.v1.SecurityGroup.group:type_name -> postern.ec2.v1.SecurityGroup
+	35, // 36: postern.state.v1.SecurityGroup.rules:type_name -> postern.ec2.v1.SecurityGroupRule
+	36, // 37: postern.state.v1.VpcEndpoint.endpoint:type_name -> postern.ec2.v1.VpcEndpoint
+	15, // 38: postern.state.v1.Settings.dns_clock:type_name -> postern.state.v1.DnsClock
+	22, // 39: postern.state.v1.Settings.custom_dns_profile:type_name -> postern.state.v1.DnsProfile
+	18, // 40: postern.state.v1.RecordChange.before:type_name -> postern.state.v1.RRset
+	18, // 41: postern.state.v1.RecordChange.after:type_name -> postern.state.v1.RRset
+	19, // 42: postern.state.v1.DnsChange.records:type_name -> postern.state.v1.RecordChange
+	22, // 43: postern.state.v1.DnsChange.custom_profile:type_name -> postern.state.v1.DnsProfile
+	23, // 44: postern.state.v1.DnsProfile.enqueue:type_name -> postern.state.v1.DelayDistribution
+	23, // 45: postern.state.v1.DnsProfile.sync:type_name -> postern.state.v1.DelayDistribution
+	23, // 46: postern.state.v1.DnsProfile.endpoint:type_name -> postern.state.v1.DelayDistribution
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_postern_state_v1_state_proto_init() }
@@ -2137,6 +2510,7 @@ func file_postern_state_v1_state_proto_init() {
 		(*Record_Settings)(nil),
 		(*Record_Place)(nil),
 		(*Record_DnsChange)(nil),
+		(*Record_DnsFault)(nil),
 	}
 	file_postern_state_v1_state_proto_msgTypes[5].OneofWrappers = []any{
 		(*RaftSnapshotFrame_Header)(nil),
@@ -2149,7 +2523,7 @@ func file_postern_state_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_state_v1_state_proto_rawDesc), len(file_postern_state_v1_state_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   20,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
