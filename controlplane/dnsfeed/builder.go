@@ -20,6 +20,7 @@ import (
 
 	"github.com/posternhq/postern/controlplane/snapshot"
 	"github.com/posternhq/postern/controlplane/state"
+	"github.com/posternhq/postern/dnsprop/propagation"
 	dnsv1 "github.com/posternhq/postern/proto/postern/dns/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
@@ -173,10 +174,21 @@ func (b *Builder) locate(k state.Key, region string) {
 
 func (b *Builder) settings(v *state.View) {
 	s := v.Settings()
+	// What befalls changes is in them; servers need not know of it.
+	var faults []*statev1.DnsFault
+	for r := range v.All(statev1.Type_TYPE_DNS_FAULT) {
+		switch f := r.GetDnsFault(); f.GetKind() {
+		case propagation.FaultDown, propagation.FaultServfail:
+			faults = append(faults, f)
+		}
+	}
 	b.offer(settingsName, "", &dnsv1.Settings{
 		Clock:   s.GetDnsClock(),
 		Profile: s.GetDnsProfile(),
 		Seed:    s.GetDnsSeed(),
 		Regions: slices.Sorted(maps.Keys(b.regions)),
+
+		CustomProfile: s.GetCustomDnsProfile(),
+		Faults:        faults,
 	})
 }

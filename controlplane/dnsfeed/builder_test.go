@@ -148,6 +148,11 @@ func dnsChange(id string, attempts ...int64) *statev1.Record {
 	}}}
 }
 
+func fault(kind string) *statev1.Record {
+	k := state.Key{Type: statev1.Type_TYPE_DNS_FAULT, ID: kind + "@ns1"}
+	return &statev1.Record{Key: k.Proto(), Value: &statev1.Record_DnsFault{DnsFault: &statev1.DnsFault{Id: k.ID, Kind: kind, Place: "ns1"}}}
+}
+
 func settings(s *statev1.Settings) *statev1.Record {
 	return &statev1.Record{Key: state.SettingsKey().Proto(), Value: &statev1.Record_Settings{Settings: s}}
 }
@@ -242,6 +247,21 @@ func TestSettings(t *testing.T) {
 	want := &dnsv1.Settings{Profile: "aws", Seed: 3, Clock: &statev1.DnsClock{DnsTime: 5, WallTime: 6, Speed: 60}, Regions: []string{region}}
 	if diff := cmp.Diff(want, get(w, "settings", &dnsv1.Settings{}), protocmp.Transform()); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
+	}
+	w.put(fault("dns-lost"))
+	w.expect() // it is the changes'
+	w.put(fault("dns-down"))
+	w.expect("settings")
+	got := get(w, "settings", &dnsv1.Settings{}).GetFaults()
+	if len(got) != 1 || got[0].GetKind() != "dns-down" || got[0].GetPlace() != "ns1" {
+		t.Errorf("faults %v", got)
+	}
+	w.drop(fault("dns-down"), fault("dns-lost"))
+	w.expect("settings")
+	w.put(settings(&statev1.Settings{DnsProfile: "office", CustomDnsProfile: &statev1.DnsProfile{NegativeTtl: 7}}))
+	w.expect("settings")
+	if got := get(w, "settings", &dnsv1.Settings{}); got.GetCustomProfile().GetNegativeTtl() != 7 || len(got.GetFaults()) != 0 {
+		t.Errorf("settings %v", got)
 	}
 	w.put(settings(&statev1.Settings{Addresses: "as-is"}))
 	if w.update(); !w.full || get(w, "vpc/"+vpcID, &dnsv1.Vpc{}).GetLoopbackOctet() != 0 {

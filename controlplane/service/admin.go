@@ -113,6 +113,7 @@ func (a *admin) Status(ctx context.Context, req *adminv1.StatusRequest) (*adminv
 			Speed:       clock.Speed,
 			NowUnixNano: clock.Now(a.cfg.Now()).UnixNano(),
 			Frozen:      clock.Speed == 0,
+			Faults:      faultsInForce(v, clock.Now(a.cfg.Now())),
 		},
 	}, nil
 }

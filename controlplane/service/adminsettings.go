@@ -75,11 +75,18 @@ func (a *admin) UpdateSettings(ctx context.Context, req *adminv1.UpdateSettingsR
 			}
 			*c.into = *c.given
 		}
+		if given.DnsProfile == nil && given.CustomDnsProfile != nil {
+			return nil, apierr.BadRequest("Invalid dns-profile: its content is given without its name")
+		}
 		if given.DnsProfile != nil {
-			if _, err := propagation.Lookup(given.GetDnsProfile()); err != nil {
+			content := given.GetCustomDnsProfile()
+			if content == nil && given.GetDnsProfile() == before.GetDnsProfile() {
+				content = before.GetCustomDnsProfile() // named again
+			}
+			if _, err := propagation.Resolve(given.GetDnsProfile(), content); err != nil {
 				return nil, apierr.BadRequest("Invalid dns-profile: %v", err)
 			}
-			after.DnsProfile = given.GetDnsProfile()
+			after.DnsProfile, after.CustomDnsProfile = given.GetDnsProfile(), content
 		}
 		if given.DnsSeed != nil {
 			after.DnsSeed = given.GetDnsSeed()
@@ -140,5 +147,6 @@ func settingsAnswer(s *statev1.Settings) *adminv1.Settings {
 		DenyDetail:        &s.DenyDetail,
 		SourceIpOnPrivate: &s.SourceIpOnPrivate,
 		Addresses:         &s.Addresses,
+		CustomDnsProfile:  s.GetCustomDnsProfile(),
 	}
 }

@@ -90,7 +90,8 @@ func touchEndpoints(txn *statev1.Txn, v *state.View, before, after *apigatewayv1
 const maxAttemptsOfChange = 64
 
 // kickDNS is what a new deployment does to DNS: each change of the API's names
-// that is not INSYNC gets a new attempt. It returns the records to put.
+// that is not INSYNC, or in whose stead an older one can show, gets a new
+// attempt. It returns the records to put.
 func kickDNS(cfg Config, v *state.View, key state.Key) []*statev1.Record {
 	now := cfg.Now()
 	clock := propagation.ClockOf(v.Settings().GetDnsClock())
@@ -100,7 +101,7 @@ func kickDNS(cfg Config, v *state.View, key state.Key) []*statev1.Record {
 		if r == nil || !namesOf(r.GetDnsChange(), key) {
 			continue
 		}
-		if insync, ok := propagation.Insync(r.GetDnsChange()); ok && !insync.After(clock.Now(now)) {
+		if propagation.AllSettled(r.GetDnsChange(), clock.Now(now)) {
 			continue
 		}
 		if len(r.GetDnsChange().GetAttempts()) >= maxAttemptsOfChange {
@@ -220,7 +221,7 @@ func endpointHost(e *statev1.VpcEndpoint, zone, region string) string {
 func dnsChange(cfg Config, v *state.View, key state.Key, before, after nameSet) *statev1.Record {
 	settings := v.Settings()
 	var ttl uint32
-	if p, err := propagation.Lookup(settings.GetDnsProfile()); err == nil {
+	if p, err := propagation.Resolve(settings.GetDnsProfile(), settings.GetCustomDnsProfile()); err == nil {
 		ttl = uint32(p.PositiveTTL / time.Second)
 	}
 	all := maps.Clone(before)
@@ -250,7 +251,10 @@ func dnsChange(cfg Config, v *state.View, key state.Key, before, after nameSet) 
 		Account:     key.Account,
 		Region:      key.Region,
 		SubmittedAt: now.UnixNano(),
+
+		CustomProfile: settings.GetCustomDnsProfile(),
 	}
+	propagation.Befall(c, dnsFaults(v))
 	id := state.Key{Type: statev1.Type_TYPE_DNS_CHANGE, ID: c.Id}
 	return &statev1.Record{Key: id.Proto(), Value: &statev1.Record_DnsChange{DnsChange: c}}
 }
@@ -263,7 +267,7 @@ func rrset(ttl uint32, addresses []string) *statev1.RRset {
 }
 
 // changeLedger keeps what would otherwise need a pass over every change ever
-// made: the latest commit time, and the changes that are not INSYNC. It is a
+// made: the latest commit time, and the changes that are not settled. It is a
 // function of the newest View that it was shown, brought up to date by what
 // has changed since, and lives as long as its service.
 type changeLedger struct {
@@ -287,7 +291,7 @@ func (l *changeLedger) commitTime(v *state.View, wall time.Time) int64 {
 	return max(l.latest, now.UnixNano())
 }
 
-// underway returns the ids of the changes that are not INSYNC at a DNS time,
+// underway returns the ids of the changes that are not settled at a DNS time,
 // in a fixed order. It may name some that are not in v, if it has seen a newer View.
 func (l *changeLedger) underway(v *state.View, now time.Time) []string {
 	l.mu.Lock()
@@ -297,12 +301,11 @@ func (l *changeLedger) underway(v *state.View, now time.Time) []string {
 	return slices.Sorted(maps.Keys(l.pending))
 }
 
-// tidy drops what is INSYNC: the DNS clock only goes forward, so it stays so.
+// tidy drops what is settled: the DNS clock only goes forward, so it stays so.
 // It runs again at twice the length that it leaves, which makes it O(1) a change.
 func (l *changeLedger) tidy(now time.Time) {
 	maps.DeleteFunc(l.pending, func(_ string, c *statev1.DnsChange) bool {
-		insync, ok := propagation.Insync(c)
-		return ok && !insync.After(now)
+		return propagation.AllSettled(c, now)
 	})
 	l.tidyAt = 2*len(l.pending) + 64
 }

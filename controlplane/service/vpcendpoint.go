@@ -117,7 +117,7 @@ func (s *ec2Server) newEndpoint(w *vpcWrite, c Caller, req *ec2v1.CreateVpcEndpo
 		return nil, err
 	}
 	settings := w.view.Settings()
-	profile, err := propagation.Lookup(settings.GetDnsProfile())
+	profile, err := propagation.Resolve(settings.GetDnsProfile(), settings.GetCustomDnsProfile())
 	if err != nil {
 		return nil, err
 	}

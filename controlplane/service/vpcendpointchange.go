@@ -87,7 +87,7 @@ func (s *ec2Server) modifyEndpoint(w *vpcWrite, key state.Key, before *statev1.V
 	}
 	if len(edit.added)+len(edit.removed) > 0 || e.GetEndpoint().GetPrivateDnsEnabled() != before.GetEndpoint().GetPrivateDnsEnabled() {
 		settings := w.view.Settings()
-		profile, err := propagation.Lookup(settings.GetDnsProfile())
+		profile, err := propagation.Resolve(settings.GetDnsProfile(), settings.GetCustomDnsProfile())
 		if err != nil {
 			return err
 		}
@@ -197,7 +197,7 @@ func (s *ec2Server) deleteEndpoint(v *state.View, c Caller, id string) (*statev1
 		return nil, err
 	}
 	settings := v.Settings()
-	profile, err := propagation.Lookup(settings.GetDnsProfile())
+	profile, err := propagation.Resolve(settings.GetDnsProfile(), settings.GetCustomDnsProfile())
 	if err != nil {
 		return nil, err
 	}
