@@ -12,6 +12,7 @@ type adminCmd struct {
 	Peers          peersCmd          `cmd:"" help:"Control-plane nodes: list, add, remove."`
 	Places         placesCmd         `cmd:"" help:"Registered edges and DNS servers: list, remove."`
 	TransferLeader transferLeaderCmd `cmd:"" name:"transfer-leader" help:"Hand leadership to another node."`
+	Fault          faultCmd          `cmd:"" help:"Faults of the public name servers: set, list, clear."`
 }
 
 type peersCmd struct {

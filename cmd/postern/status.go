@@ -17,7 +17,7 @@ type statusCmd struct {
 // Help is shown by `postern status --help`.
 func (statusCmd) Help() string {
 	return `Shows the newest version (the Raft index), who leads, and for every registered place the version that it
-acknowledged and how far it lags.
+acknowledged and how far it lags; and the faults of name servers that are in force.
 
 Examples:
   postern status
@@ -52,11 +52,16 @@ type dnsJSON struct {
 }
 
 type statusJSON struct {
-	Index  uint64      `json:"index"`
-	Leader string      `json:"leader"`
-	Nodes  []nodeJSON  `json:"nodes"`
-	Places []placeJSON `json:"places"`
-	DNS    dnsJSON     `json:"dns"`
+	Index  uint64        `json:"index"`
+	Leader string        `json:"leader"`
+	Nodes  []nodeJSON    `json:"nodes"`
+	Places []placeJSON   `json:"places"`
+	DNS    dnsStatusJSON `json:"dns"`
+}
+
+type dnsStatusJSON struct {
+	dnsJSON
+	Faults []faultJSON `json:"faults"`
 }
 
 func nodesJSON(nodes []*adminv1.Node) []nodeJSON {
@@ -92,7 +97,10 @@ func (c *statusCmd) Run(ctx context.Context, g *globals) error {
 	if g.Output == "json" {
 		writeJSON(g.stdout, statusJSON{
 			Index: s.GetIndex(), Leader: s.GetLeader(), Nodes: nodesJSON(s.GetNodes()), Places: placesJSON(s.GetPlaces()),
-			DNS: dnsJSON{s.GetDns().GetProfile(), s.GetDns().GetSpeed(), rfc3339(time.Unix(0, s.GetDns().GetNowUnixNano())), s.GetDns().GetFrozen()},
+			DNS: dnsStatusJSON{
+				dnsJSON{s.GetDns().GetProfile(), s.GetDns().GetSpeed(), rfc3339(time.Unix(0, s.GetDns().GetNowUnixNano())), s.GetDns().GetFrozen()},
+				faultsJSON(s.GetDns().GetFaults()),
+			},
 		})
 		return nil
 	}
@@ -112,6 +120,10 @@ func (c *statusCmd) Run(ctx context.Context, g *globals) error {
 		rows = append(rows, []string{p.GetId(), p.GetKind(), p.GetAz(), p.GetAddress(), strconv.FormatUint(p.GetVersion(), 10), lag, p.GetState(), p.GetReason()})
 	}
 	table(g.stdout, rows)
+	if faults := s.GetDns().GetFaults(); len(faults) > 0 {
+		fmt.Fprintln(g.stdout)
+		printFaults(g.stdout, faults)
+	}
 	return nil
 }
 

@@ -27,16 +27,16 @@ func (l *adminLab) faults() string {
 func TestDNSFaults(t *testing.T) {
 	l := newAdminLab(t)
 	for name, bad := range map[string]*adminv1.SetDnsFaultRequest{
-		"kind":      {Kind: "dns-slow"},
-		"two":       {Kind: "dns-down", Name: "a", Zone: "b"},
-		"place":     {Kind: "dns-down", Place: "edge1"},
-		"no lag":    {Kind: "dns-lag"},
-		"lag":       {Kind: "dns-lag", LagMs: -1},
-		"overflow":  {Kind: "dns-lag", LagMs: 1 << 60},
-		"duration":  {Kind: "dns-down", DurationMs: -1},
-		"for ever":  {Kind: "dns-down", DurationMs: 1 << 60},
-		"odd name":  {Kind: "dns-down", Name: "a b"},
-		"unknown":   {Kind: "eni-late"},
+		"kind":     {Kind: "dns-slow"},
+		"two":      {Kind: "dns-down", Name: "a", Zone: "b"},
+		"place":    {Kind: "dns-down", Place: "edge1"},
+		"no lag":   {Kind: "dns-lag"},
+		"lag":      {Kind: "dns-lag", LagMs: -1},
+		"overflow": {Kind: "dns-lag", LagMs: 1 << 60},
+		"duration": {Kind: "dns-down", DurationMs: -1},
+		"for ever": {Kind: "dns-down", DurationMs: 1 << 60},
+		"odd name": {Kind: "dns-down", Name: "a b"},
+		"unknown":  {Kind: "eni-late"},
 	} {
 		if _, err := l.SetDnsFault(l.ctx(), bad); err == nil {
 			t.Errorf("%s: %v was accepted", name, bad)
