@@ -169,8 +169,7 @@ func TestS59_PropagationTakesMinutes(t *testing.T) {
 	w.served("alias name", w.call(v.id, a.aliasURL(e)), a)
 }
 
-// TestS61_DeploymentRepairsALostChange has no fault to inject but the profile's
-// own: hostile loses one change in twenty, so it associates until one is lost.
+// TestS61_DeploymentRepairsALostChange loses one by the fault dns-lost.
 func TestS61_DeploymentRepairsALostChange(t *testing.T) {
 	t.Parallel()
 	l := frozenLab(t, "aws")
@@ -178,46 +177,67 @@ func TestS61_DeploymentRepairsALostChange(t *testing.T) {
 	v := w.vpc("a")
 	e := w.propagated(v)
 	a := w.privateAPI(onlyEndpoints(e.id))
-	settings := &adminv1.Settings{DnsProfile: proto.String("hostile")}
-	if _, err := l.admin.UpdateSettings(w.ctx, &adminv1.UpdateSettingsRequest{Settings: settings}); err != nil {
-		t.Fatalf("switch the profile: %v", err)
-	}
-	const tries = 400 // all kept: once in 10⁹ runs
-	absent := true    // no change that will become visible has left the name there
-	for try := 0; ; try++ {
-		if try == tries {
-			t.Fatalf("the profile hostile lost none of %d changes", tries)
-		}
-		w.mustPatch(a, associate(e))
-		gone := lost(w.mustChange(a.alias(e)))
-		if gone && absent {
-			break
-		}
-		absent = absent && gone
-		w.mustPatch(a, disassociate(e))
-		if !lost(w.mustChange(a.alias(e))) {
-			absent = true
-		}
-	}
+	w.fault(&adminv1.SetDnsFaultRequest{Kind: "dns-lost", Name: a.alias(e)})
+	w.mustPatch(a, associate(e))
 	w.advance(60 * minute) // "after several minutes"
 	w.settle("edges")
-	equal(w, "state", w.mustChange(a.alias(e)).GetStatus(), "PENDING")
+	if c := w.mustChange(a.alias(e)); !lost(c) || c.GetStatus() != "PENDING" {
+		t.Fatalf("the change is not lost: %v", c)
+	}
 	equal(w, "name servers that show it", w.visibleAt(a.alias(e)), 0)
 	w.served("the API meanwhile", w.call(v.id, endpointURL(e.host()), "x-apigw-api-id", a.id), a)
 
-	// A new deployment; the profile may lose that attempt too.
-	for try := 0; lost(w.mustChange(a.alias(e))); try++ {
-		if try == 20 {
-			t.Fatal("20 deployments did not give the change an instant")
-		}
-		w.deploy(a)
-	}
+	w.deploy(a) // the fault is still in force: it takes first attempts
 	w.advance(60 * minute)
 	w.eventually("all name servers show it", func() bool { return w.visibleAt(a.alias(e)) == 4 })
 	equal(w, "state after the deployment", w.mustChange(a.alias(e)).GetStatus(), "INSYNC")
 	w.resolves(internet, a.alias(e), w.addresses(e)...)
 	w.settle("edges")
 	w.served("alias name", w.call(v.id, a.aliasURL(e)), a)
+}
+
+// Faults of answers are in force at the name servers as soon as they have the
+// version, and no longer than that.
+func TestFaultsReachNameServers(t *testing.T) {
+	t.Parallel()
+	l := frozenLab(t, "aws")
+	w := l.world(t, ownAccount, region)
+	e := w.propagated(w.vpc("a"))
+	servfail := func() (n int) {
+		for _, server := range w.authorities() {
+			host, _, err := net.SplitHostPort(server)
+			if err != nil {
+				t.Fatalf("address of an authority: %v", err)
+			}
+			if w.ask(host, server, e.host()).Rcode == dns.RcodeServerFailure {
+				n++
+			}
+		}
+		return n
+	}
+	equal(w, "name servers that fail", servfail(), 0)
+	w.fault(&adminv1.SetDnsFaultRequest{Kind: "dns-servfail", Name: e.host(), Place: "ns2"})
+	w.settle()
+	equal(w, "name servers that fail under the fault", servfail(), 1)
+	w.resolves(internet, e.host(), w.addresses(e)...) // the resolver asks another
+	w.fault(&adminv1.SetDnsFaultRequest{Kind: "dns-servfail", Name: e.host(), DurationMs: minute.Milliseconds()})
+	w.settle()
+	equal(w, "name servers that fail under both", servfail(), 4)
+	w.advance(minute)
+	w.eventually("the second fault is over", func() bool { return servfail() == 1 })
+	status := must[*adminv1.StatusResponse](w, "status")(l.admin.Status(w.ctx, &adminv1.StatusRequest{}))
+	equal(w, "faults in the status", len(status.GetDns().GetFaults()), 1)
+	must[*adminv1.ClearDnsFaultsResponse](w, "clear")(l.admin.ClearDnsFaults(w.ctx, &adminv1.ClearDnsFaultsRequest{All: true}))
+	w.settle()
+	equal(w, "name servers that fail at last", servfail(), 0)
+}
+
+// fault sets a fault of the name servers.
+func (w *world) fault(f *adminv1.SetDnsFaultRequest) {
+	w.Helper()
+	if _, err := w.lab.admin.SetDnsFault(w.ctx, f); err != nil {
+		w.Fatalf("set a fault: %v", err)
+	}
 }
 
 func TestS29_AssociateAndDisassociate(t *testing.T) {
