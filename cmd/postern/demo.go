@@ -13,7 +13,7 @@ import (
 )
 
 type demoCmd struct {
-	DNSProfile string  `name:"dns-profile" default:"aws" help:"How names propagate: instant, fast, aws."`
+	DNSProfile string  `name:"dns-profile" default:"aws" help:"How names propagate: instant, fast, aws, hostile."`
 	DNSSpeed   float64 `name:"dns-speed" default:"30" help:"DNS minutes in real seconds: 60 runs a minute in a second."`
 	DNSSeed    uint64  `name:"dns-seed" default:"1" help:"Seed of the propagation schedule."`
 }

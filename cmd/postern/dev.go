@@ -17,7 +17,7 @@ import (
 // settingsFlags are the settings that change answers. They are one record in
 // the state; given at start, they are committed.
 type settingsFlags struct {
-	DNSProfile        *string  `name:"dns-profile" help:"How names propagate: instant, fast, aws." placeholder:"NAME"`
+	DNSProfile        *string  `name:"dns-profile" help:"How names propagate: instant, fast, aws, hostile." placeholder:"NAME"`
 	DNSSpeed          *float64 `name:"dns-speed" help:"Speed of the DNS clock: 60 runs a minute in a second, 0 freezes." placeholder:"N"`
 	DNSSeed           *uint64  `name:"dns-seed" help:"Seed of the propagation schedule." placeholder:"N"`
 	UnknownEndpoints  *string  `name:"unknown-endpoints" help:"Unknown vpcEndpointIds: refuse (typos) or allow (literal example ids)." placeholder:"refuse|allow"`
