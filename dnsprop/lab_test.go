@@ -40,6 +40,7 @@ type lab struct {
 	regions []string
 	seed    uint64
 	faults  []*statev1.DnsFault // in force
+	custom  *statev1.DnsProfile // the content of profile, unless it is built in
 	sent    map[string]Resource // the snapshot
 	changes int
 	pick    int // the authority that resolvers ask
@@ -132,7 +133,7 @@ func (l *lab) remove(names ...string) {
 
 func (l *lab) settings() {
 	l.t.Helper()
-	l.install(resource("settings", &dnsv1.Settings{Clock: l.clock.Proto(), Profile: l.profile, Regions: l.regions, Faults: l.faults}))
+	l.install(resource("settings", &dnsv1.Settings{Clock: l.clock.Proto(), Profile: l.profile, Regions: l.regions, Faults: l.faults, CustomProfile: l.custom}))
 }
 
 func (l *lab) now() time.Time { return l.clock.Now(time.Now()) }
@@ -162,6 +163,8 @@ func (l *lab) change(name string, addresses ...string) *dnsv1.Change {
 			Id: fmt.Sprintf("C%020d", l.changes), Profile: l.profile, Seed: l.seed, Region: region,
 			Attempts: []int64{l.now().UnixNano()},
 			Records:  []*statev1.RecordChange{{Name: name, Type: "A", After: after}},
+
+			CustomProfile: l.custom,
 		},
 	}
 	propagation.Befall(c.GetChange(), l.faults)

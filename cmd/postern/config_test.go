@@ -165,3 +165,45 @@ func TestOneRequestToStop(t *testing.T) {
 		time.Sleep(20 * time.Millisecond) // for what would stop catching it too early
 	}
 }
+
+func TestDNSProfileFile(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "office.yaml")
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("seconds.txt", "1\n2\n3\n")
+	write("office.yaml", "name: office\nsync: {empirical: seconds.txt}\n")
+	for _, args := range [][]string{{"dev"}, {"server", "--id", "n1", "--data", dir}} {
+		c, err := parse(t, append(args, "--dns-profile-file", file)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		flags := &c.Dev.settingsFlags
+		if args[0] == "server" {
+			flags = &c.Server.settingsFlags
+		}
+		s, err := flags.settings()
+		if err != nil || s.GetDnsProfile() != "office" || len(s.GetCustomDnsProfile().GetSync().GetValues()) != 3 {
+			t.Errorf("%s: %v, %v", args[0], s, err)
+		}
+	}
+	for _, c := range []struct{ name, text, flag, want string }{
+		{"a mistake", "name: office\nlost: often\n", "", "office.yaml:2:7: want a number"},
+		{"a missing file", "name: office\nsync: {empirical: other.txt}\n", "", "office.yaml:2:19: open other.txt"},
+		{"two profiles", "name: office\n", "--dns-profile=aws", "want one of them"},
+	} {
+		write("office.yaml", c.text)
+		var stdout, stderr bytes.Buffer
+		args := []string{"dev", "--dns-profile-file", file}
+		if c.flag != "" {
+			args = append(args, c.flag)
+		}
+		if code := run(t.Context(), args, &stdout, &stderr); code != exitUsage || !strings.Contains(stderr.String(), c.want) {
+			t.Errorf("%s: exit %d, %s", c.name, code, &stderr)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/posternhq/postern/dnsprop/profilefile"
 	"github.com/posternhq/postern/internal/dev"
 	adminv1 "github.com/posternhq/postern/proto/postern/admin/v1"
 )
@@ -18,6 +19,7 @@ import (
 // the state; given at start, they are committed.
 type settingsFlags struct {
 	DNSProfile        *string  `name:"dns-profile" help:"How names propagate: instant, fast, aws, hostile." placeholder:"NAME"`
+	DNSProfileFile    string   `name:"dns-profile-file" help:"A profile of your own, in YAML, instead of --dns-profile." placeholder:"FILE" type:"path"`
 	DNSSpeed          *float64 `name:"dns-speed" help:"Speed of the DNS clock: 60 runs a minute in a second, 0 freezes." placeholder:"N"`
 	DNSSeed           *uint64  `name:"dns-seed" help:"Seed of the propagation schedule." placeholder:"N"`
 	UnknownEndpoints  *string  `name:"unknown-endpoints" help:"Unknown vpcEndpointIds: refuse (typos) or allow (literal example ids)." placeholder:"refuse|allow"`
@@ -26,11 +28,27 @@ type settingsFlags struct {
 	SourceIPOnPrivate *string  `name:"source-ip-on-private" help:"aws:SourceIp on private APIs: absent, eni or client." placeholder:"absent|eni|client"`
 }
 
-func (f *settingsFlags) settings() *adminv1.Settings {
-	return &adminv1.Settings{
+func (f *settingsFlags) settings() (*adminv1.Settings, error) {
+	s := &adminv1.Settings{
 		DnsProfile: f.DNSProfile, DnsSpeed: f.DNSSpeed, DnsSeed: f.DNSSeed, UnknownEndpoints: f.UnknownEndpoints,
 		TlsMax: f.TLSMax, DenyDetail: f.DenyDetail, SourceIpOnPrivate: f.SourceIPOnPrivate,
 	}
+	if f.DNSProfileFile == "" {
+		return s, nil
+	}
+	if f.DNSProfile != nil {
+		return nil, usageError{errors.New("--dns-profile and --dns-profile-file: want one of them")}
+	}
+	text, err := os.ReadFile(f.DNSProfileFile)
+	if err != nil {
+		return nil, fmt.Errorf("read the dns profile: %w", err)
+	}
+	name, content, err := profilefile.Parse(text, os.DirFS(filepath.Dir(f.DNSProfileFile)))
+	if err != nil {
+		return nil, usageError{fmt.Errorf("%s:%w", f.DNSProfileFile, err)}
+	}
+	s.DnsProfile, s.CustomDnsProfile = &name, content
+	return s, nil
 }
 
 type devCmd struct {
@@ -74,11 +92,15 @@ func (c *devCmd) Validate() error {
 
 func (c *devCmd) Run(ctx context.Context, g *globals) error {
 	started := time.Now()
+	settings, err := c.settings()
+	if err != nil {
+		return err
+	}
 	cluster, err := dev.New(dev.Config{
 		Nodes: c.Nodes, Edges: c.Edges, Data: c.Data,
 		API: c.API, GRPC: c.GRPC, Admin: c.Admin, DNS: c.DNS, Proxy: c.Proxy,
 		AuthorityPort: c.DNSPort, EdgePort: c.EdgePort,
-		Settings: c.settings(), DefaultProfile: "fast",
+		Settings: settings, DefaultProfile: "fast",
 		Logger: g.logger(slog.LevelWarn),
 	})
 	if err != nil {

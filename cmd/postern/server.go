@@ -90,10 +90,14 @@ func (c *serverCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
+	settings, err := c.settings()
+	if err != nil {
+		return err
+	}
 	registry := newRegistry()
 	server, err := controlplane.New(controlplane.Config{
 		ID: c.ID, Dir: dir, CA: ca, Identity: identity, GRPC: grpcListener, API: apiListener, Advertise: c.Advertise,
-		Bootstrap: voters, Join: c.Join, Settings: c.settings(), Auth: c.Auth,
+		Bootstrap: voters, Join: c.Join, Settings: settings, Auth: c.Auth,
 		HeartbeatTimeout: c.Heartbeat, ElectionTimeout: c.Heartbeat,
 		Logger: g.logger(slog.LevelInfo), Registerer: registry,
 	})
