@@ -261,7 +261,7 @@ func TestCommandShapes(t *testing.T) {
 		exit int
 		want string
 	}{
-		{[]string{"status"}, 0, `{"index":"float64","leader":"string","nodes":[` + node + `],"places":[` + place + `],"dns":{"profile":"string","speed":"float64","now":"string","frozen":"bool"}}`},
+		{[]string{"status"}, 0, `{"index":"float64","leader":"string","nodes":[` + node + `],"places":[` + place + `],"dns":{"profile":"string","speed":"float64","now":"string","frozen":"bool","faults":[]}}`},
 		{[]string{"wait", "--latest", "--timeout", "50s"}, 0, `{"index":"float64","reached":"bool","waited_ms":"float64","blocking":[]}`},
 		{[]string{"wait", "--index", fmt.Sprint(w.Version), "--for", "edges"}, 0, `{"index":"float64","reached":"bool","waited_ms":"float64","blocking":[]}`},
 		{[]string{"wait", "--index", "1000000", "--timeout", "100ms"}, 1, `{"index":"float64","reached":"bool","waited_ms":"float64","blocking":[` + place + `]}`},
