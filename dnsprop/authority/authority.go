@@ -10,6 +10,7 @@ package authority
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"time"
 
 	"github.com/miekg/dns"
@@ -90,7 +91,7 @@ func (a *Authority) Respond(q message.Query) message.Reply {
 	}
 	answer, ok := a.Ask(set, q.Key, at)
 	if !ok {
-		return message.Reply{Rcode: dns.RcodeRefused}
+		return message.Reply{Rcode: dns.RcodeRefused, Errors: []message.ExtendedError{{Code: dns.ExtendedErrorCodeNotAuthoritative}}}
 	}
 	negative := set.Clock.TTL(answer.NegativeTTL)
 	reply := message.Facts{
@@ -104,4 +105,23 @@ func (a *Authority) Respond(q message.Query) message.Reply {
 	}.Reply(q, a.cfg.Shuffle)
 	reply.Authoritative = true
 	return reply
+}
+
+// RespondPlain implements message.PlainResponder: what Respond says of the
+// addresses of a name that has some here, while no fault is in force.
+func (a *Authority) RespondPlain(key []byte, _ netip.Addr) (message.Plain, bool) {
+	set := a.cfg.Zones()
+	if len(set.Faults) > 0 {
+		return message.Plain{}, false // for Respond, which knows whom they befall
+	}
+	rrset, ok := set.Addresses(key, a.cfg.Number, set.At(a.cfg.Now()))
+	if !ok {
+		return message.Plain{}, false
+	}
+	return message.Plain{
+		Addresses:     rrset.Addresses,
+		TTL:           set.Clock.TTL(min(rrset.TTL, set.PositiveTTL)),
+		Authoritative: true,
+		Shuffle:       a.cfg.Shuffle,
+	}, true
 }

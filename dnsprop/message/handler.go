@@ -35,11 +35,19 @@ type Reply struct {
 	Recursion     bool // recursion is available here
 	Answer        []dns.RR
 	Authority     []dns.RR
+	// Errors say more than the rcode does, to clients that sent an OPT record.
+	Errors []ExtendedError
 	// Foreign marks a refusal because the name is nobody's here: a Handler with a
 	// Forward asks there instead.
 	Foreign bool
 	// Silent: nothing is sent.
 	Silent bool
+}
+
+// ExtendedError is an extended DNS error (RFC 8914).
+type ExtendedError struct {
+	Code uint16 // of the IANA registry; dns.ExtendedErrorCodeStaleAnswer and so on
+	Text string // for people, a few words; may be empty
 }
 
 // Responder decides queries. It is called by many goroutines and does not wait
@@ -64,15 +72,33 @@ type Handler struct {
 // that has to be waited for comes back as later, to be called where waiting
 // hurts nobody.
 func (h *Handler) Handle(packet []byte, source netip.Addr, stream bool) (response []byte, later func(context.Context) []byte) {
+	return h.Append(nil, packet, source, stream)
+}
+
+// Append is Handle for callers that keep a buffer: the response is appended to
+// dst, and only a nil return means to send nothing. What later returns stands alone.
+func (h *Handler) Append(dst, packet []byte, source netip.Addr, stream bool) (response []byte, later func(context.Context) []byte) {
 	if len(packet) < headerSize || packet[2]&0x80 != 0 {
 		return nil, nil // no question can be answered; and never a response (loops)
 	}
 	defer func() {
 		if r := recover(); r != nil {
 			h.recovered(r)
-			response, later = h.bare(packet, dns.RcodeServerFailure), nil
+			response, later = append(dst, h.bare(packet, dns.RcodeServerFailure)...), nil
 		}
 	}()
+	if out, ok := h.plain(dst, packet, source, stream); ok {
+		return out, nil
+	}
+	response, later = h.full(packet, source, stream)
+	if later != nil {
+		return nil, later
+	}
+	return append(dst, response...), nil
+}
+
+// full answers by the library whatever a packet holds.
+func (h *Handler) full(packet []byte, source netip.Addr, stream bool) (response []byte, later func(context.Context) []byte) {
 	if opcode := int(packet[2]>>3) & 0xf; opcode != dns.OpcodeQuery {
 		return h.bare(packet, dns.RcodeNotImplemented), nil
 	}
@@ -108,13 +134,19 @@ func (h *Handler) decide(req *dns.Msg, opt *dns.OPT, source netip.Addr) Reply {
 	}
 	q := req.Question[0]
 	if q.Qclass != dns.ClassINET {
-		return Reply{Rcode: dns.RcodeRefused}
+		return refused(dns.ExtendedErrorCodeNotSupported, "class IN only")
 	}
 	switch q.Qtype {
-	case dns.TypeAXFR, dns.TypeIXFR, dns.TypeOPT:
-		return Reply{Rcode: dns.RcodeRefused}
+	case dns.TypeAXFR, dns.TypeIXFR:
+		return refused(dns.ExtendedErrorCodeNotSupported, "zone transfers are by TCP and from authorities")
+	case dns.TypeOPT:
+		return refused(dns.ExtendedErrorCodeInvalidQueryType, "")
 	}
 	return h.Responder.Respond(Query{Name: q.Name, Key: dns.CanonicalName(q.Name), Type: q.Qtype, Source: source})
+}
+
+func refused(code uint16, text string) Reply {
+	return Reply{Rcode: dns.RcodeRefused, Errors: []ExtendedError{{code, text}}}
 }
 
 // assemble makes the message of a reply.
@@ -137,6 +169,9 @@ func assemble(req *dns.Msg, opt *dns.OPT, r Reply) *dns.Msg {
 	if opt != nil {
 		o := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
 		o.SetUDPSize(maxUDP)
+		for _, e := range r.Errors {
+			o.Option = append(o.Option, &dns.EDNS0_EDE{InfoCode: e.Code, ExtraText: e.Text})
+		}
 		m.Extra = append(m.Extra, o)
 	}
 	return m
@@ -161,7 +196,8 @@ func (h *Handler) forward(ctx context.Context, packet []byte, req *dns.Msg, opt 
 	got, err := h.Forward(ctx, ask)
 	if err != nil {
 		h.Logger.Debug("forward query", "err", err)
-		return h.pack(packet, assemble(req, opt, Reply{Rcode: dns.RcodeServerFailure, Recursion: true}), limit)
+		unreached := Reply{Rcode: dns.RcodeServerFailure, Recursion: true, Errors: []ExtendedError{{dns.ExtendedErrorCodeNetworkError, "the server to forward to does not answer"}}}
+		return h.pack(packet, assemble(req, opt, unreached), limit)
 	}
 	m := assemble(req, opt, Reply{Rcode: got.Rcode & 0xf, Recursion: true, Answer: got.Answer, Authority: got.Ns})
 	return h.pack(packet, m, limit)
@@ -169,6 +205,7 @@ func (h *Handler) forward(ctx context.Context, packet []byte, req *dns.Msg, opt 
 
 func (h *Handler) pack(packet []byte, m *dns.Msg, limit int) []byte {
 	m.Truncate(limit)
+	m.Compress = true // Truncate ends it for what fits without
 	b, err := m.Pack()
 	if err != nil {
 		// A name that unpacks but does not pack again, or an answer from elsewhere.

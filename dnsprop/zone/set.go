@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/posternhq/postern/dnsprop/propagation"
@@ -54,6 +55,31 @@ func (s *Set) Condition(name string, authority int, at int64) Condition {
 		}
 	}
 	return worst
+}
+
+// Addresses is Find and Lookup in one, for a canonical name without escapes that
+// has addresses; false for any other. It allocates nothing.
+func (s *Set) Addresses(name []byte, authority int, at int64) (RRset, bool) {
+	var key [256]byte
+	for i := 0; i < len(name); {
+		if z := s.zones[string(name[i:])]; z != nil {
+			if i == 0 {
+				return RRset{}, false // the apex has none
+			}
+			h, found := z.names.Get(appendKey(key[:0], name[:i-1]))
+			if !found {
+				return RRset{}, false
+			}
+			answer := h.(history).at(authority, at)
+			return answer.RRset, len(answer.RRset.Addresses) > 0
+		}
+		dot := bytes.IndexByte(name[i:], '.')
+		if dot < 0 {
+			break
+		}
+		i += dot + 1
+	}
+	return RRset{}, false
 }
 
 // Zones is how many zones there are.

@@ -122,13 +122,19 @@ func (z *Zone) key(name string) ([]byte, bool) {
 	if !ok || strings.ContainsAny(relative, "\\\x00") {
 		return nil, false
 	}
-	key := make([]byte, 0, len(relative)+1)
-	for relative != "" {
-		dot := strings.LastIndexByte(relative, '.')
-		key = append(append(key, relative[dot+1:]...), 0)
-		relative = relative[:max(dot, 0)]
+	return appendKey(make([]byte, 0, len(relative)+1), relative), true
+}
+
+// appendKey appends the labels of a name below an apex from right to left.
+func appendKey[T string | []byte](key []byte, relative T) []byte {
+	end := len(relative)
+	for i := end - 1; i >= -1; i-- {
+		if i < 0 || relative[i] == '.' {
+			key = append(append(key, relative[i+1:end]...), 0)
+			end = i
+		}
 	}
-	return key, true
+	return key
 }
 
 // Edit collects what makes the next Set of the zones. It belongs to one goroutine.
