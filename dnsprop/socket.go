@@ -2,10 +2,8 @@ package dnsprop
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -21,7 +19,6 @@ import (
 const (
 	maxQuery      = 4096             // bytes of a query, on UDP and TCP
 	maxStreams    = 256              // TCP connections
-	maxPerStream  = 100_000          // queries of one connection
 	streamIdle    = 10 * time.Second // a connection's wait for a query, and for its reader (RFC 7766, 6.2.3)
 	maxForwarding = 256              // forwarded queries under way
 	acceptPause   = 5 * time.Millisecond
@@ -99,6 +96,10 @@ func (s *socket) close() {
 }
 
 func (s *socket) readPackets(ctx context.Context) {
+	if conn, ok := s.packets.(*net.UDPConn); ok {
+		s.readUDP(ctx, conn)
+		return
+	}
 	buf := make([]byte, maxQuery)
 	for {
 		n, from, err := s.packets.ReadFrom(buf)
@@ -114,6 +115,29 @@ func (s *socket) readPackets(ctx context.Context) {
 			continue
 		}
 		s.send(response, from)
+	}
+}
+
+// readUDP is readPackets without an allocation for each address.
+func (s *socket) readUDP(ctx context.Context, conn *net.UDPConn) {
+	buf, out := make([]byte, maxQuery), make([]byte, 0, maxQuery)
+	for {
+		n, from, err := conn.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			if ended(ctx, err) {
+				return
+			}
+			continue
+		}
+		response, later := s.handler.Append(out, buf[:n], from.Addr().Unmap(), false)
+		switch {
+		case later != nil:
+			s.sendLater(ctx, later, net.UDPAddrFromAddrPort(from))
+		case response != nil:
+			if _, err := conn.WriteToUDPAddrPort(response, from); err != nil {
+				s.logger.Debug("send dns response", "err", err)
+			}
+		}
 	}
 }
 
@@ -159,43 +183,8 @@ func (s *socket) accept(ctx context.Context) {
 			defer func() { <-s.slots }()
 			defer conn.Close()
 			defer context.AfterFunc(ctx, func() { conn.Close() })()
-			s.stream(ctx, conn)
+			newStream(s.handler, conn).serve(ctx)
 		})
-	}
-}
-
-// stream answers the queries of one connection in their order (RFC 1035, 4.2.2).
-func (s *socket) stream(ctx context.Context, conn net.Conn) {
-	source := addrOf(conn.RemoteAddr())
-	buf := make([]byte, 2, 514)
-	for range maxPerStream {
-		if err := conn.SetDeadline(time.Now().Add(streamIdle)); err != nil {
-			return
-		}
-		if _, err := io.ReadFull(conn, buf[:2]); err != nil {
-			return
-		}
-		n := int(binary.BigEndian.Uint16(buf[:2]))
-		if n > maxQuery {
-			return
-		}
-		if cap(buf) < n {
-			buf = make([]byte, n)
-		}
-		if _, err := io.ReadFull(conn, buf[:n]); err != nil {
-			return
-		}
-		response, later := s.handler.Handle(buf[:n], source, true)
-		if later != nil {
-			response = later(ctx)
-		}
-		if response == nil {
-			return
-		}
-		framed := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(response)), uint16(len(response)))
-		if _, err := conn.Write(append(framed, response...)); err != nil {
-			return
-		}
 	}
 }
 

@@ -137,7 +137,13 @@ func (h *Handler) decide(req *dns.Msg, opt *dns.OPT, source netip.Addr) Reply {
 		return refused(dns.ExtendedErrorCodeNotSupported, "class IN only")
 	}
 	switch q.Qtype {
-	case dns.TypeAXFR, dns.TypeIXFR:
+	case dns.TypeIXFR:
+		if _, can := h.Responder.(Transferer); can {
+			// By UDP the SOA record says whether to come again by TCP (RFC 1995, 2).
+			return h.Responder.Respond(Query{Name: q.Name, Key: dns.CanonicalName(q.Name), Type: dns.TypeSOA, Source: source})
+		}
+		fallthrough
+	case dns.TypeAXFR:
 		return refused(dns.ExtendedErrorCodeNotSupported, "zone transfers are by TCP and from authorities")
 	case dns.TypeOPT:
 		return refused(dns.ExtendedErrorCodeInvalidQueryType, "")
