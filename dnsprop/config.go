@@ -2,8 +2,10 @@ package dnsprop
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,6 +27,11 @@ type Config struct {
 	// Forward is the server that resolvers ask about names that are none of ours;
 	// empty: such names are refused.
 	Forward string
+	// Notify are the secondaries, IP:port, that each authority tells when its
+	// serials grow. Their addresses may transfer zones.
+	Notify []string
+	// Transfer are further networks that may; this machine always may.
+	Transfer []netip.Prefix
 	// CacheNames bounds each cache; 0: a default.
 	CacheNames int
 
@@ -47,6 +54,14 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Resolver == "" {
 		c.Resolver = "127.0.0.1:4753"
+	}
+	for _, secondary := range c.Notify {
+		address, err := netip.ParseAddrPort(secondary)
+		if err != nil || address.Port() == 0 {
+			return c, fmt.Errorf("secondary %q is not an IP address with a port", secondary)
+		}
+		a := address.Addr().Unmap()
+		c.Transfer = append(c.Transfer[:len(c.Transfer):len(c.Transfer)], netip.PrefixFrom(a, a.BitLen()))
 	}
 	if c.Network == nil {
 		c.Network = netx.Host()

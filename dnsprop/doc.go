@@ -20,6 +20,9 @@
 //  4. Versions never go back. A lost change holds them below its index until a
 //     new attempt carries it through.
 //
+// Each authority gives its zones to secondaries, and notifies those that are
+// configured whenever one of its serials grows.
+//
 // All methods may be called from any goroutine. New starts nothing; Run blocks
 // until all goroutines of the Server have ended.
 //

@@ -31,6 +31,8 @@ func FuzzMessage(f *testing.F) {
 			f.Add(pack(q.SetEdns0(4096, true)), true)
 		}
 	}
+	f.Add(pack(new(dns.Msg).SetAxfr(apiZone)), true)
+	f.Add(pack(new(dns.Msg).SetIxfr(apiZone, 1, "ns.", "mbox.")), true)
 	f.Add([]byte{}, false)
 	f.Add([]byte{0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0}, false)
 	f.Add([]byte{0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0xc0, 0x0c, 0, 1, 0, 1}, true) // a name that points at itself
@@ -65,6 +67,11 @@ func FuzzMessage(f *testing.F) {
 	f.Fuzz(func(t *testing.T, packet []byte, stream bool) {
 		for _, r := range responders {
 			h := message.Handler{Responder: r, Logger: s.cfg.Logger, Panicked: func() { panicked = true }}
+			if transfer := h.Transfer(packet, netip.MustParseAddr("127.7.1.9")); transfer != nil {
+				if err := transfer(t.Context(), func(b []byte) error { return new(dns.Msg).Unpack(b) }); err != nil || panicked {
+					t.Fatalf("transfer: %v, panicked %v", err, panicked)
+				}
+			}
 			response, later := h.Handle(packet, netip.MustParseAddr("127.7.1.9"), stream)
 			if panicked {
 				t.Fatal("a panic was recovered")

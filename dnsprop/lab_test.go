@@ -43,7 +43,8 @@ type lab struct {
 	custom  *statev1.DnsProfile // the content of profile, unless it is built in
 	sent    map[string]Resource // the snapshot
 	changes int
-	pick    int // the authority that resolvers ask
+	pick    int      // the authority that resolvers ask
+	notify  []string // secondaries of a server that starts
 }
 
 // newLab starts a server. In a synctest bubble it ends with the test.
@@ -59,7 +60,7 @@ func newLab(t *testing.T, profile string) *lab {
 
 func (l *lab) start() {
 	srv, err := New(Config{
-		ID: "dns-1", Network: l.net,
+		ID: "dns-1", Network: l.net, Notify: l.notify,
 		Pick:    func(int) int { return l.pick },
 		Shuffle: func(int, func(int, int)) {},
 	})

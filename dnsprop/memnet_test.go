@@ -16,10 +16,11 @@ type memNet struct {
 	mu      sync.Mutex
 	packets map[string]*memPackets
 	streams map[string]*memStreams
+	peers   map[string]func(net.Conn) // who is dialled, by address
 }
 
 func newMemNet() *memNet {
-	return &memNet{packets: map[string]*memPackets{}, streams: map[string]*memStreams{}}
+	return &memNet{packets: map[string]*memPackets{}, streams: map[string]*memStreams{}, peers: map[string]func(net.Conn){}}
 }
 
 var errInUse = errors.New("address already in use")
@@ -47,7 +48,15 @@ func (n *memNet) Listen(_ context.Context, _, address string, _ ...netx.Option) 
 }
 
 func (n *memNet) Dial(_ context.Context, network, address string, _ ...netx.Option) (net.Conn, error) {
-	return nil, errors.New("no way to " + network + " " + address)
+	n.mu.Lock()
+	peer := n.peers[address]
+	n.mu.Unlock()
+	if peer == nil {
+		return nil, errors.New("no way to " + network + " " + address)
+	}
+	ours, theirs := net.Pipe()
+	go peer(theirs)
+	return ours, nil
 }
 
 // exchange sends a packet from an address and returns what comes back.

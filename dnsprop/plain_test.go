@@ -18,7 +18,10 @@ import (
 )
 
 // byLibrary hides that its Responder can do without the library.
-type byLibrary struct{ message.Responder }
+type byLibrary struct {
+	message.Responder
+	message.Transferer
+}
 
 // plainServer has names of 1, 3 and 200 addresses, and one whose change is to
 // come, at a standing clock. Addresses are turned around, not shuffled.
@@ -67,7 +70,7 @@ func bothWays(t *testing.T, s *Server, packet []byte, stream bool) []byte {
 	t.Helper()
 	panicked := false
 	around := message.Handler{Responder: s.authorities[1], Logger: s.cfg.Logger, Panicked: func() { panicked = true }}
-	by := message.Handler{Responder: byLibrary{s.authorities[1]}, Logger: s.cfg.Logger, Panicked: func() { panicked = true }}
+	by := message.Handler{Responder: byLibrary{s.authorities[1], s.authorities[1]}, Logger: s.cfg.Logger, Panicked: func() { panicked = true }}
 	from := netip.MustParseAddr("127.0.0.1")
 	got, _ := around.Append([]byte("kept"), packet, from, stream)
 	want, _ := by.Handle(packet, from, stream)

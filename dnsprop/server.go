@@ -35,15 +35,16 @@ type Server struct {
 	notify chan struct{} // capacity 1: versions moved
 	wake   chan struct{} // capacity 1: the next instant moved
 
-	mu       sync.Mutex
-	phase    phase
-	sockets  []*socket // of the authorities, then the public resolver
-	port     uint16    // of all resolvers
-	settings settings
-	changes  map[string]*zone.Change
-	vpcs     map[string]*vpc
-	tracker  tracker
-	next     int64 // instant at which the tracker wants to look again
+	mu          sync.Mutex
+	phase       phase
+	secondaries []*notifier // one for each authority
+	sockets     []*socket   // of the authorities, then the public resolver
+	port        uint16      // of all resolvers
+	settings    settings
+	changes     map[string]*zone.Change
+	vpcs        map[string]*vpc
+	tracker     tracker
+	next        int64 // instant at which the tracker wants to look again
 }
 
 type phase int
@@ -76,7 +77,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.zones.Store(s.settings.apply(new(zone.Set)))
 	for i := range s.authorities {
-		s.authorities[i] = authority.New(authority.Config{Number: i, Zones: s.zones.Load, Now: cfg.Now, Shuffle: cfg.Shuffle})
+		s.authorities[i] = authority.New(authority.Config{
+			Number: i, Zones: s.zones.Load, Now: cfg.Now, Shuffle: cfg.Shuffle, MayTransfer: authority.LoopbackAnd(cfg.Transfer),
+		})
 	}
 	s.resolvers = resolver.Config{
 		Zones:       s.zones.Load,
@@ -147,6 +150,11 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	defer s.stop()
+	var notifying sync.WaitGroup
+	defer notifying.Wait()
+	for _, n := range s.secondaries {
+		notifying.Go(func() { n.run(ctx) })
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -176,6 +184,11 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	s.phase = running
+	for i := range s.authorities {
+		for _, secondary := range s.cfg.Notify {
+			s.secondaries = append(s.secondaries, s.newNotifier(i, secondary))
+		}
+	}
 	for _, sock := range s.sockets {
 		sock.serve(runtime.GOMAXPROCS(0))
 	}
@@ -218,6 +231,9 @@ func (s *Server) evaluate() {
 	s.next = s.tracker.evaluate(set, set.At(s.cfg.Now()), s.stale, s.metrics.programming)
 	if s.tracker.resolver != before.resolver || s.tracker.authorities != before.authorities {
 		signal(s.notify)
+	}
+	for _, n := range s.secondaries {
+		signal(n.wake)
 	}
 }
 

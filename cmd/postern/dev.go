@@ -53,6 +53,7 @@ func (f *settingsFlags) settings() (*adminv1.Settings, error) {
 
 type devCmd struct {
 	settingsFlags
+	secondaryFlags
 	Nodes     int    `default:"3" help:"Control-plane nodes: 1, 3 or 5."`
 	Edges     int    `default:"2" help:"Edges, at least 1."`
 	Data      string `help:"Data folder, kept and continued; a temporary one, removed at exit, by default." placeholder:"DIR"`
@@ -99,7 +100,7 @@ func (c *devCmd) Run(ctx context.Context, g *globals) error {
 	cluster, err := dev.New(dev.Config{
 		Nodes: c.Nodes, Edges: c.Edges, Data: c.Data,
 		API: c.API, GRPC: c.GRPC, Admin: c.Admin, DNS: c.DNS, Proxy: c.Proxy,
-		AuthorityPort: c.DNSPort, EdgePort: c.EdgePort,
+		AuthorityPort: c.DNSPort, Notify: c.Notify, Transfer: c.AllowTransfer, EdgePort: c.EdgePort,
 		Settings: settings, DefaultProfile: "fast",
 		Logger: g.logger(slog.LevelWarn),
 	})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -26,8 +27,15 @@ type dnsCmd struct {
 	Clock   dnsClockCmd   `cmd:"" help:"Show the DNS clock, or set its speed."`
 }
 
+// secondaryFlags are about who follows the authorities.
+type secondaryFlags struct {
+	Notify        []string       `name:"notify" help:"Secondary, IP address and port, that every authority notifies of new serials (RFC 1996) and that may transfer zones. Repeatable." placeholder:"IP:PORT"`
+	AllowTransfer []netip.Prefix `name:"allow-transfer" help:"Network that may transfer zones from the authorities, besides this machine and the secondaries. Repeatable." placeholder:"CIDR"`
+}
+
 type dnsServeCmd struct {
 	roleFlags
+	secondaryFlags
 	Servers       []string `required:"" help:"gRPC addresses of control-plane nodes; any of them will do." placeholder:"HOST:PORT"`
 	DNS           string   `name:"listen-dns" default:"127.0.0.1:4753" help:"Public resolver; VPC resolvers use the same port at their base + 2."`
 	AuthorityPort int      `name:"authority-port" default:"4754" help:"First of the four authorities' ports."`
@@ -38,8 +46,9 @@ type dnsServeCmd struct {
 func (dnsServeCmd) Help() string {
 	return `Runs the DNS server: four authorities, a public resolver, and a resolver for each VPC and zone.
 
-Example:
+Examples:
   postern dns --id dns1 --data ./lab --servers 127.0.0.1:4781
+  postern dns --id dns1 --data ./lab --servers 127.0.0.1:4781 --notify 127.0.0.1:5300
   dig @127.0.0.1 -p 4753 API-VPCE.execute-api.us-west-2.amazonaws.com`
 }
 
@@ -54,7 +63,7 @@ func (c *dnsServeCmd) Run(ctx context.Context, g *globals) error {
 	}
 	defer func() { _ = unlock() }()
 	registry := newRegistry()
-	cfg := dnsprop.Config{ID: c.ID, Resolver: c.DNS, Forward: c.Forward, Logger: g.logger(slog.LevelInfo), Registerer: registry}
+	cfg := dnsprop.Config{ID: c.ID, Resolver: c.DNS, Forward: c.Forward, Notify: c.Notify, Transfer: c.AllowTransfer, Logger: g.logger(slog.LevelInfo), Registerer: registry}
 	for i := range cfg.Authorities {
 		cfg.Authorities[i] = net.JoinHostPort("127.0.0.1", strconv.Itoa(c.AuthorityPort+i))
 	}

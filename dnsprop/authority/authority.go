@@ -1,9 +1,10 @@
 // Package authority is a public name server: it answers for the zones as of
 // its own schedule, one of the four that can differ while a change propagates.
 //
-// An Authority keeps nothing of its own: what it shows is a function of the
-// current zone.Set, its number and the DNS clock, so two of the same number
-// agree. It may be used by any number of goroutines.
+// What an Authority shows is a function of the current zone.Set, its number and
+// the DNS clock, so two of the same number agree. All that it keeps of its own
+// is which versions it gave to secondaries, so that it can say what has changed
+// since. It may be used by any number of goroutines.
 //
 // Sockets and limits are left to dnsprop, message forms to dnsprop/message.
 package authority
@@ -29,10 +30,15 @@ type Config struct {
 	Now func() time.Time
 	// Shuffle orders the addresses of an answer; rand.Shuffle if nil.
 	Shuffle func(n int, swap func(i, j int))
+	// MayTransfer says who gets whole zones; nobody if nil.
+	MayTransfer func(netip.Addr) bool
 }
 
 // Authority is one public name server.
-type Authority struct{ cfg Config }
+type Authority struct {
+	cfg     Config
+	journal *journal
+}
 
 // New returns the authority of a number.
 func New(cfg Config) *Authority {
@@ -42,7 +48,7 @@ func New(cfg Config) *Authority {
 	if cfg.Shuffle == nil {
 		cfg.Shuffle = rand.Shuffle
 	}
-	return &Authority{cfg: cfg}
+	return &Authority{cfg: cfg, journal: newJournal()}
 }
 
 // Answer is what an authority tells who asks it, in DNS time.

@@ -28,16 +28,18 @@ type Facts struct {
 // the order that shuffle, rand.Shuffle's equal, gives them.
 func (f Facts) Reply(q Query, shuffle func(n int, swap func(i, j int))) Reply {
 	if !f.Exists {
-		return Reply{Rcode: dns.RcodeNameError, Authority: []dns.RR{f.soa(f.Apex)}}
+		return Reply{Rcode: dns.RcodeNameError, Authority: []dns.RR{f.SOA(f.Apex)}}
 	}
 	apex := q.Key == f.Apex
 	switch {
 	case q.Type == dns.TypeA && len(f.Addresses) > 0:
-		return Reply{Answer: f.a(q.Name, shuffle)}
+		rrs := f.A(q.Name)
+		shuffle(len(rrs), func(i, j int) { rrs[i], rrs[j] = rrs[j], rrs[i] })
+		return Reply{Answer: rrs}
 	case q.Type == dns.TypeSOA && apex:
-		return Reply{Answer: []dns.RR{f.soa(q.Name)}}
+		return Reply{Answer: []dns.RR{f.SOA(q.Name)}}
 	case q.Type == dns.TypeNS && apex:
-		return Reply{Answer: f.ns(q.Name)}
+		return Reply{Answer: f.NS(q.Name)}
 	case q.Type == dns.TypeANY && (apex || len(f.Addresses) > 0):
 		// RFC 8482: one small record instead of all that a spoofed source would get.
 		return Reply{Answer: []dns.RR{&dns.HINFO{
@@ -45,10 +47,11 @@ func (f Facts) Reply(q Query, shuffle func(n int, swap func(i, j int))) Reply {
 			Cpu: "RFC8482",
 		}}}
 	}
-	return Reply{Authority: []dns.RR{f.soa(f.Apex)}}
+	return Reply{Authority: []dns.RR{f.SOA(f.Apex)}}
 }
 
-func (f Facts) a(owner string, shuffle func(int, func(int, int))) []dns.RR {
+// A is the addresses as records, in their order.
+func (f Facts) A(owner string) []dns.RR {
 	rrs := make([]dns.RR, len(f.Addresses))
 	for i, addr := range f.Addresses {
 		rrs[i] = &dns.A{
@@ -56,12 +59,11 @@ func (f Facts) a(owner string, shuffle func(int, func(int, int))) []dns.RR {
 			A:   addr.AsSlice(),
 		}
 	}
-	shuffle(len(rrs), func(i, j int) { rrs[i], rrs[j] = rrs[j], rrs[i] })
 	return rrs
 }
 
-// soa has the timers of a Route 53 zone but for the minimum, which the profile gives.
-func (f Facts) soa(owner string) dns.RR {
+// SOA has the timers of a Route 53 zone but for the minimum, which the profile gives.
+func (f Facts) SOA(owner string) dns.RR {
 	return &dns.SOA{
 		Hdr:     dns.RR_Header{Name: owner, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: f.SOATTL},
 		Ns:      nameServer(0),
@@ -74,7 +76,8 @@ func (f Facts) soa(owner string) dns.RR {
 	}
 }
 
-func (f Facts) ns(owner string) []dns.RR {
+// NS names the four authorities.
+func (f Facts) NS(owner string) []dns.RR {
 	rrs := make([]dns.RR, 4)
 	for i := range rrs {
 		rrs[i] = &dns.NS{

@@ -114,6 +114,59 @@ func TestHandle(t *testing.T) {
 	}
 }
 
+// Extended errors go to who sent an OPT record (RFC 8914, 3), and to nobody else.
+func TestExtendedErrors(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		qtype uint16
+		class uint16
+		code  uint16
+		text  string
+	}{
+		{"a reply's own", dns.TypeA, dns.ClassINET, dns.ExtendedErrorCodeStaleAnswer, "old"},
+		{"a transfer by UDP", dns.TypeAXFR, dns.ClassINET, dns.ExtendedErrorCodeNotSupported, "zone transfers are by TCP and from authorities"},
+		{"another class", dns.TypeA, dns.ClassCHAOS, dns.ExtendedErrorCodeNotSupported, "class IN only"},
+	} {
+		h := handler(func(q Query) Reply {
+			r := facts(200)(q) // does not fit, and the OPT record stays whole
+			r.Errors = []ExtendedError{{dns.ExtendedErrorCodeStaleAnswer, "old"}}
+			return r
+		})
+		for _, edns := range []bool{false, true} {
+			q := new(dns.Msg).SetQuestion("www.example.", c.qtype)
+			q.Question[0].Qclass = c.class
+			if edns {
+				q.SetEdns0(512, false)
+			}
+			packet, err := q.Pack()
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, _ := h.Handle(packet, client, false)
+			m := new(dns.Msg)
+			if err := m.Unpack(b); err != nil || len(b) > 512 {
+				t.Fatalf("%s: %d bytes, %v", c.name, len(b), err)
+			}
+			var got []dns.EDNS0
+			if opt := m.IsEdns0(); opt != nil {
+				got = opt.Option
+			}
+			if !edns {
+				if len(m.Extra) != 0 {
+					t.Errorf("%s: %v without EDNS", c.name, m.Extra)
+				}
+				continue
+			}
+			if len(got) != 1 {
+				t.Fatalf("%s: options %v", c.name, got)
+			}
+			if e, ok := got[0].(*dns.EDNS0_EDE); !ok || e.InfoCode != c.code || e.ExtraText != c.text {
+				t.Errorf("%s: %v", c.name, got[0])
+			}
+		}
+	}
+}
+
 func TestForeignNames(t *testing.T) {
 	h := handler(func(q Query) Reply { return Reply{Rcode: dns.RcodeRefused, Foreign: true} })
 	packet, err := new(dns.Msg).SetQuestion("www.example.", dns.TypeA).SetEdns0(1232, false).Pack()

@@ -2,6 +2,8 @@ package zone
 
 import (
 	"bytes"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/posternhq/postern/dnsprop/propagation"
@@ -84,6 +86,9 @@ func (s *Set) Addresses(name []byte, authority int, at int64) (RRset, bool) {
 
 // Zones is how many zones there are.
 func (s *Set) Zones() int { return len(s.zones) }
+
+// Apexes names the zones, sorted.
+func (s *Set) Apexes() []string { return slices.Sorted(maps.Keys(s.zones)) }
 
 // enclosing returns the value of the longest name that is name or a parent of it.
 func enclosing[T any](zones map[string]*T, name string) *T {

@@ -46,6 +46,9 @@ type Config struct {
 	API, GRPC, Admin, DNS, Proxy string
 	// AuthorityPort is the first of four; 0 takes free ones.
 	AuthorityPort int
+	// Notify and Transfer are dnsprop.Config's.
+	Notify   []string
+	Transfer []netip.Prefix
 	// EdgePort is that of endpoint addresses and of the public listener; 0 takes a free one.
 	EdgePort int
 
@@ -239,7 +242,7 @@ func (c *Cluster) assembleDNS(open *listeners) error {
 	if err != nil {
 		return err
 	}
-	cfg := dnsprop.Config{ID: dnsID, Resolver: c.cfg.DNS, Logger: c.cfg.Logger, Registerer: c.registerer("server", dnsID)}
+	cfg := dnsprop.Config{ID: dnsID, Resolver: c.cfg.DNS, Notify: c.cfg.Notify, Transfer: c.cfg.Transfer, Logger: c.cfg.Logger, Registerer: c.registerer("server", dnsID)}
 	if cfg.Resolver == "" {
 		cfg.Resolver = "127.0.0.1:0"
 	}
