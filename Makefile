@@ -8,6 +8,8 @@ BENCHTIME ?= 2s
 DOCUMENTS ?= 1250000
 # What is passed to the comparison of policy engines; -help lists it.
 BENCHPOLICY ?=
+# The same for DNS servers.
+BENCHDNS ?=
 # The product and its tests are pure Go; only the race detector needs C.
 export CGO_ENABLED ?= 0
 
@@ -57,6 +59,10 @@ bench: ## the speed and size of issue-stated paths, side by side with their limi
 bench-policy: ## the policy engine beside its limit and other engines, about three minutes
 	cd test/bench/policy && $(GO) run . $(BENCHPOLICY)
 
+.PHONY: bench-dns
+bench-dns: ## the authorities beside CoreDNS, Knot and a bare server, about three minutes; needs dnsperf
+	cd test/bench/dns && $(GO) run . $(BENCHDNS)
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME
 	./test/fuzz.sh $(FUZZTIME)
@@ -76,8 +82,10 @@ lint: $(TOOLS)/golangci-lint $(TOOLS)/buf ## gofmt, go vet, staticcheck, buf lin
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt'ed:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	cd test/bench/policy && $(GO) vet ./...
+	cd test/bench/dns && $(GO) vet ./...
 	$(TOOLS)/golangci-lint run ./...
 	cd test/bench/policy && ../../../$(TOOLS)/golangci-lint run ./...
+	cd test/bench/dns && ../../../$(TOOLS)/golangci-lint run ./...
 	$(TOOLS)/buf lint
 	$(TOOLS)/buf format --diff --exit-code proto
 	$(GO) test -count=1 ./test/arch

@@ -20,7 +20,7 @@ import (
 // byLibrary hides that its Responder can do without the library.
 type byLibrary struct {
 	message.Responder
-	message.Transferer
+	message.Primary
 }
 
 // plainServer has names of 1, 3 and 200 addresses, and one whose change is to

@@ -50,7 +50,7 @@ func newJournal() *journal {
 	return &journal{zones: make(map[string][]given), seed: maphash.MakeSeed(), slots: make(chan struct{}, maxTransfers)}
 }
 
-// Transfer implements message.Transferer: AXFR (RFC 5936), and IXFR (RFC 1995)
+// Transfer implements message.Primary: AXFR (RFC 5936), and IXFR (RFC 1995)
 // from the versions that this Authority has given since it was made, in one
 // step whatever lies between. From others IXFR falls back to the whole zone.
 func (a *Authority) Transfer(q message.TransferQuery) (records func(func(dns.RR) bool), end func(), refusal *message.Reply) {

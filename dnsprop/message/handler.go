@@ -138,7 +138,7 @@ func (h *Handler) decide(req *dns.Msg, opt *dns.OPT, source netip.Addr) Reply {
 	}
 	switch q.Qtype {
 	case dns.TypeIXFR:
-		if _, can := h.Responder.(Transferer); can {
+		if _, can := h.Responder.(Primary); can {
 			// By UDP the SOA record says whether to come again by TCP (RFC 1995, 2).
 			return h.Responder.Respond(Query{Name: q.Name, Key: dns.CanonicalName(q.Name), Type: dns.TypeSOA, Source: source})
 		}

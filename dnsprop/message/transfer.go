@@ -24,8 +24,8 @@ type TransferQuery struct {
 	Serial      uint32
 }
 
-// Transferer decides transfers. It is called by many goroutines.
-type Transferer interface {
+// Primary is a Responder that secondaries follow (RFC 9499): it decides transfers. It is called by many goroutines.
+type Primary interface {
 	// Transfer returns the records of the answer in their order, or the reply that
 	// refuses it. After the last record, or the first that is not wanted any
 	// more, end is called once.
@@ -37,7 +37,7 @@ type Transferer interface {
 // message by message, and may be called when the packet is no more. It is nil
 // for everything that Append answers.
 func (h *Handler) Transfer(packet []byte, source netip.Addr) func(ctx context.Context, send func([]byte) error) error {
-	t, can := h.Responder.(Transferer)
+	t, can := h.Responder.(Primary)
 	if !can || !asksTransfer(packet) {
 		return nil
 	}
