@@ -48,10 +48,15 @@ func (w *world) at() int64 {
 // put commits a change of a name, some time ago.
 func (w *world) put(profile, name string, ago time.Duration, addresses ...string) {
 	w.t.Helper()
+	w.putTTL(60, profile, name, ago, addresses...)
+}
+
+func (w *world) putTTL(ttl uint32, profile, name string, ago time.Duration, addresses ...string) {
+	w.t.Helper()
 	w.made++
 	var after *statev1.RRset
 	if len(addresses) > 0 {
-		after = &statev1.RRset{Ttl: 60, Addresses: addresses}
+		after = &statev1.RRset{Ttl: ttl, Addresses: addresses}
 	}
 	c, err := zone.NewChange(&dnsv1.Change{Index: uint64(w.made), Change: &statev1.DnsChange{
 		Id: fmt.Sprintf("C%020d", w.made), Profile: profile, Region: "us-west-2",
@@ -194,7 +199,7 @@ func TestSecondariesFollow(t *testing.T) {
 					addresses = append(addresses, fmt.Sprintf("10.0.%d.%d", rng.IntN(2), rng.IntN(4)))
 				}
 				slices.Sort(addresses)
-				w.put("aws", names[rng.IntN(len(names))], time.Duration(rng.IntN(100))*time.Second, slices.Compact(addresses)...)
+				w.putTTL(10+50*rng.Uint32N(2), "aws", names[rng.IntN(len(names))], time.Duration(rng.IntN(100))*time.Second, slices.Compact(addresses)...)
 			case 4, 5, 6, 7:
 				w.wall = w.wall.Add(time.Duration(rng.IntN(40)) * time.Second)
 			case 8:
@@ -262,6 +267,58 @@ func TestTransferIsRefused(t *testing.T) {
 	ends[0]()
 	if _, _, refusal := a.Transfer(message.TransferQuery{Zone: apex, Source: loopback}); refusal != nil {
 		t.Errorf("after the end of one: %v", refusal)
+	}
+}
+
+// Two secondaries have one serial with other TTLs, because a setting was there
+// and gone again between their transfers: neither is given a difference.
+func TestAmbiguousSerial(t *testing.T) {
+	w := newWorld(t)
+	a := w.authority(0)
+	w.put("instant", "n."+apex, 0, "10.0.0.1")
+	one, two := &secondary{t: t}, &secondary{t: t}
+	one.follow(a)
+	ttl := func(d time.Duration) {
+		w.edit(func(*zone.Edit) {})
+		w.set.PositiveTTL = d
+	}
+	ttl(20 * time.Second)
+	two.follow(a)
+	ttl(time.Minute)
+	w.put("instant", "n."+apex, 0, "10.0.0.2")
+	for _, s := range []*secondary{one, two} {
+		s.follow(a)
+		s.check(a, []string{"n." + apex})
+		if s.whole != 2 {
+			t.Errorf("%d whole transfers, %d steps", s.whole, s.steps)
+		}
+	}
+	// What comes after is one version for both again.
+	w.put("instant", "n."+apex, 0, "10.0.0.3")
+	two.follow(a)
+	two.check(a, []string{"n." + apex})
+	if two.steps != 1 {
+		t.Errorf("%d steps", two.steps)
+	}
+}
+
+// A secondary that is ahead, of a server that has not caught up, keeps what it has.
+func TestSecondaryAhead(t *testing.T) {
+	w := newWorld(t)
+	a := w.authority(0)
+	w.put("instant", "n."+apex, 0, "10.0.0.1")
+	serial := a.Serials()[apex]
+	for _, ahead := range []uint32{0, 1, 1 << 30} {
+		records, end, refusal := a.Transfer(message.TransferQuery{Zone: apex, Source: loopback, Incremental: true, Serial: serial + ahead})
+		if refusal != nil {
+			t.Fatal(refusal)
+		}
+		var got []dns.RR
+		records(func(rr dns.RR) bool { got = append(got, rr); return true })
+		end()
+		if len(got) != 1 || got[0].(*dns.SOA).Serial != serial {
+			t.Errorf("%d ahead: %v", ahead, got)
+		}
 	}
 }
 
