@@ -18,6 +18,7 @@ import (
 // What one address gives its clients.
 const (
 	maxQuery      = 4096             // bytes of a query, on UDP and TCP
+	packetsBuffer = 1 << 20          // bytes that may wait to be read, where the system allows it
 	maxStreams    = 256              // TCP connections
 	streamIdle    = 10 * time.Second // a connection's wait for a query, and for its reader (RFC 7766, 6.2.3)
 	maxForwarding = 256              // forwarded queries under way
@@ -56,6 +57,9 @@ func open(ctx context.Context, network netx.Network, address string, handler *me
 		bound := strconv.Itoa(int(portOf(packets.LocalAddr())))
 		streams, err := network.Listen(ctx, "tcp", net.JoinHostPort(host, bound))
 		if err == nil {
+			if conn, ok := packets.(*net.UDPConn); ok {
+				_ = conn.SetReadBuffer(packetsBuffer) // the system's own size will do, too
+			}
 			return &socket{
 				packets:    packets,
 				streams:    streams,
@@ -96,8 +100,8 @@ func (s *socket) close() {
 }
 
 func (s *socket) readPackets(ctx context.Context) {
-	if conn, ok := s.packets.(*net.UDPConn); ok {
-		s.readUDP(ctx, conn)
+	if conn, ok := s.packets.(*net.UDPConn); ok && addrPort(conn.LocalAddr()).Addr().Is4() {
+		s.readBatches(ctx, conn)
 		return
 	}
 	buf := make([]byte, maxQuery)
@@ -115,29 +119,6 @@ func (s *socket) readPackets(ctx context.Context) {
 			continue
 		}
 		s.send(response, from)
-	}
-}
-
-// readUDP is readPackets without an allocation for each address.
-func (s *socket) readUDP(ctx context.Context, conn *net.UDPConn) {
-	buf, out := make([]byte, maxQuery), make([]byte, 0, maxQuery)
-	for {
-		n, from, err := conn.ReadFromUDPAddrPort(buf)
-		if err != nil {
-			if ended(ctx, err) {
-				return
-			}
-			continue
-		}
-		response, later := s.handler.Append(out, buf[:n], from.Addr().Unmap(), false)
-		switch {
-		case later != nil:
-			s.sendLater(ctx, later, net.UDPAddrFromAddrPort(from))
-		case response != nil:
-			if _, err := conn.WriteToUDPAddrPort(response, from); err != nil {
-				s.logger.Debug("send dns response", "err", err)
-			}
-		}
 	}
 }
 
