@@ -62,13 +62,20 @@ func (a *Authority) Transfer(q message.TransferQuery) (records func(func(dns.RR)
 	if z == nil || z.Apex() != q.Zone {
 		return nil, nil, refuse(dns.RcodeNotAuth, dns.ExtendedErrorCodeNotAuthoritative, "")
 	}
+	at := set.At(a.cfg.Now())
+	switch a.Condition(set, q.Zone, at) {
+	case zone.Down:
+		return nil, nil, &message.Reply{Silent: true}
+	case zone.Failing:
+		return nil, nil, &message.Reply{Rcode: dns.RcodeServerFailure}
+	}
 	select {
 	case a.journal.slots <- struct{}{}:
 	default:
 		return nil, nil, refuse(dns.RcodeServerFailure, dns.ExtendedErrorCodeOther, "too many transfers are under way")
 	}
 	end = func() { <-a.journal.slots }
-	view := z.View(a.cfg.Number, set.At(a.cfg.Now()))
+	view := z.View(a.cfg.Number, at)
 	now := given{view: view, set: set, serial: view.Serial()}
 	if q.Incremental && !newer(now.serial, q.Serial) {
 		return func(yield func(dns.RR) bool) { yield(now.soa()) }, end, nil

@@ -71,7 +71,11 @@ func (h *Handler) Transfer(packet []byte, source netip.Addr) func(ctx context.Co
 			}
 		}()
 		records, end, refusal := t.Transfer(q)
-		if refusal != nil {
+		switch {
+		case refusal == nil:
+		case refusal.Silent:
+			return nil
+		default:
 			return send(h.pack(header, assemble(req, opt, *refusal), dns.MaxMsgSize))
 		}
 		defer end()
