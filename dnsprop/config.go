@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posternhq/postern/dnsprop/propagation"
+	"github.com/posternhq/postern/dnsprop/resolver"
 	"github.com/posternhq/postern/internal/netx"
 )
 
@@ -34,6 +35,8 @@ type Config struct {
 	Transfer []netip.Prefix
 	// CacheNames bounds each cache; 0: a default.
 	CacheNames int
+	// Cache is how long the resolvers keep answers; zero: for their TTLs.
+	Cache resolver.Options
 
 	Network    netx.Network
 	Now        func() time.Time

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/posternhq/postern/dnsprop/propagation"
+	"github.com/posternhq/postern/dnsprop/resolver"
 	dnsv1 "github.com/posternhq/postern/proto/postern/dns/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
@@ -31,6 +32,8 @@ const (
 
 // lab is a running server with the hand of its control plane.
 type lab struct {
+	cache   resolver.Options
+	cleared time.Time // when faults were last cleared, on the DNS clock
 	t       *testing.T
 	net     *memNet
 	srv     *Server
@@ -49,8 +52,12 @@ type lab struct {
 
 // newLab starts a server. In a synctest bubble it ends with the test.
 func newLab(t *testing.T, profile string) *lab {
+	return newLabWith(t, profile, resolver.Options{})
+}
+
+func newLabWith(t *testing.T, profile string, cache resolver.Options) *lab {
 	l := &lab{
-		t: t, net: newMemNet(), index: 100, profile: profile, clock: propagation.ClockOf(nil),
+		t: t, cache: cache, net: newMemNet(), index: 100, profile: profile, clock: propagation.ClockOf(nil),
 		regions: []string{region}, sent: map[string]Resource{},
 	}
 	l.start()
@@ -60,7 +67,7 @@ func newLab(t *testing.T, profile string) *lab {
 
 func (l *lab) start() {
 	srv, err := New(Config{
-		ID: "dns-1", Network: l.net, Notify: l.notify,
+		ID: "dns-1", Network: l.net, Notify: l.notify, Cache: l.cache,
 		Pick:    func(int) int { return l.pick },
 		Shuffle: func(int, func(int, int)) {},
 	})
@@ -183,7 +190,7 @@ func (l *lab) fault(f *statev1.DnsFault) {
 // clear ends all faults.
 func (l *lab) clear() {
 	l.t.Helper()
-	l.faults = nil
+	l.faults, l.cleared = nil, l.now()
 	l.settings()
 }
 

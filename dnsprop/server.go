@@ -88,6 +88,7 @@ func New(cfg Config) (*Server, error) {
 		Pick:        cfg.Pick,
 		Shuffle:     cfg.Shuffle,
 		Capacity:    cfg.CacheNames,
+		Cache:       cfg.Cache,
 	}
 	s.public = resolver.Public(s.resolvers)
 	return s, nil

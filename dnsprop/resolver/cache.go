@@ -2,7 +2,9 @@ package resolver
 
 import (
 	"container/list"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/posternhq/postern/dnsprop/authority"
 	"github.com/posternhq/postern/dnsprop/zone"
@@ -26,6 +28,7 @@ type cached struct {
 	name     string
 	nxdomain *entry
 	types    []typed
+	failure  failure
 }
 
 type typed struct {
@@ -39,15 +42,17 @@ type entry struct {
 	From    int   // authority that said so
 	At      int64 // when
 	Expires int64
+	Keep    int64 // until when it may be served stale; Expires if never
 }
 
 func newCache(capacity int) *cache {
 	return &cache{capacity: capacity, names: make(map[string]*list.Element)}
 }
 
-// lookup returns the live entry that answers a question, nil if there is none.
-// An NXDOMAIN covers everything below its name (RFC 8020). c.mu is held.
-func (c *cache) lookup(name string, qtype uint16, at int64) *entry {
+// lookup returns the live entry that answers a question, or else an expired
+// one that may be served stale (RFC 8767); nil if there is none. An NXDOMAIN
+// covers everything below its name (RFC 8020). c.mu is held.
+func (c *cache) lookup(name string, qtype uint16, at int64) (live, stale *entry) {
 	for up, ok := name, true; ok; up, ok = zone.Parent(up) {
 		el := c.names[up]
 		if el == nil {
@@ -59,28 +64,42 @@ func (c *cache) lookup(name string, qtype uint16, at int64) *entry {
 			c.remove(el)
 			continue
 		}
-		if k.nxdomain != nil {
-			c.recent.MoveToFront(el)
-			return k.nxdomain
+		e := k.nxdomain
+		if e == nil && up == name {
+			e = k.typed(qtype)
 		}
-		if up != name {
+		if e == nil {
 			continue
 		}
-		for _, t := range k.types {
-			if t.qtype == qtype {
-				c.recent.MoveToFront(el)
-				return t.entry
-			}
+		if e.Expires > at {
+			c.recent.MoveToFront(el)
+			return e, nil
+		}
+		if stale == nil {
+			// Used or not, it is asked for.
+			c.recent.MoveToFront(el)
+			stale = e
 		}
 	}
-	return nil
+	return nil, stale
 }
 
-// store keeps an entry unless it expires at once. c.mu is held.
-func (c *cache) store(name string, qtype uint16, e *entry) {
-	if e.Expires <= e.At {
-		return
-	}
+// failing reports whether the authorities failed for a name so lately that
+// they must not be asked again yet. c.mu is held.
+func (c *cache) failing(name string, at int64) bool {
+	el := c.names[name]
+	return el != nil && at < el.Value.(*cached).failure.until
+}
+
+// fail remembers a failure. The wait before the next try is at least
+// the given one. c.mu is held.
+func (c *cache) fail(name string, at int64, atLeast time.Duration) {
+	k := c.name(name)
+	k.failure = k.failure.again(at, atLeast)
+}
+
+// name returns what is known about a name, made if need be. c.mu is held.
+func (c *cache) name(name string) *cached {
 	el := c.names[name]
 	if el == nil {
 		for len(c.names) >= c.capacity {
@@ -89,7 +108,25 @@ func (c *cache) store(name string, qtype uint16, e *entry) {
 		el = c.recent.PushFront(&cached{name: name})
 		c.names[name] = el
 	}
-	k := el.Value.(*cached)
+	return el.Value.(*cached)
+}
+
+// store keeps an entry unless it expires at once. c.mu is held.
+func (c *cache) store(name string, qtype uint16, e *entry) {
+	if el := c.names[name]; el != nil {
+		k := el.Value.(*cached)
+		k.failure = failure{}
+		// What was kept to be served stale is older than this answer.
+		k.nxdomain = nil
+		k.drop(qtype)
+		if k.empty() {
+			c.remove(el)
+		}
+	}
+	if e.Expires <= e.At {
+		return
+	}
+	k := c.name(name)
 	if !e.Exists {
 		// Whatever was known about types of the name is older and contradicts it.
 		k.nxdomain, k.types = e, nil
@@ -107,15 +144,23 @@ func (c *cache) remove(el *list.Element) {
 	c.recent.Remove(el)
 }
 
-// stale returns the last instant at which the cache may still answer for a
-// name by something older than a version; 0 if it can't.
+// stale returns until when the cache may still answer for a name by something
+// older than a version; 0 if it can't. A live entry may until it expires. One
+// that is kept to be served stale may until it is replaced, which any query can
+// bring about: the instant is then when to look again.
 func (c *cache) stale(name string, than zone.Version, at int64) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var last int64
+	until := func(e *entry) int64 {
+		if e.Expires > at {
+			return e.Expires
+		}
+		return min(e.Keep, at+int64(failureRecheck))
+	}
 	older := func(e *entry) {
-		if e != nil && e.Expires > at && e.Version.Compare(than) < 0 {
-			last = max(last, e.Expires)
+		if e != nil && e.Keep > at && e.Version.Compare(than) < 0 {
+			last = max(last, until(e))
 		}
 	}
 	for up, ok := name, true; ok; up, ok = zone.Parent(up) {
@@ -129,10 +174,10 @@ func (c *cache) stale(name string, than zone.Version, at int64) int64 {
 			for _, t := range k.types {
 				older(t.entry)
 			}
-		} else if e := k.nxdomain; e != nil && e.Expires > at && e.At < than.Change.Insync() {
+		} else if e := k.nxdomain; e != nil && e.Keep > at && e.At < than.Change.Insync() {
 			// An ancestor's version does not compare with the name's own: its
 			// age decides.
-			last = max(last, e.Expires)
+			last = max(last, until(e))
 		}
 	}
 	return last
@@ -146,17 +191,36 @@ func (c *cache) flush() {
 }
 
 func (k *cached) expire(at int64) {
-	if k.nxdomain != nil && k.nxdomain.Expires <= at {
+	if k.nxdomain != nil && k.nxdomain.Keep <= at {
 		k.nxdomain = nil
 	}
 	live := k.types[:0]
 	for _, t := range k.types {
-		if t.Expires > at {
+		if t.Keep > at {
 			live = append(live, t)
 		}
 	}
 	clear(k.types[len(live):])
 	k.types = live
+	if k.failure.forgotten(at) {
+		k.failure = failure{}
+	}
 }
 
-func (k *cached) empty() bool { return k.nxdomain == nil && len(k.types) == 0 }
+// typed is the entry of a query type, nil if there is none.
+func (k *cached) typed(qtype uint16) *entry {
+	for _, t := range k.types {
+		if t.qtype == qtype {
+			return t.entry
+		}
+	}
+	return nil
+}
+
+func (k *cached) drop(qtype uint16) {
+	k.types = slices.DeleteFunc(k.types, func(t typed) bool { return t.qtype == qtype })
+}
+
+func (k *cached) empty() bool {
+	return k.nxdomain == nil && len(k.types) == 0 && k.failure == (failure{})
+}

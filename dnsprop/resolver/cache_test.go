@@ -16,7 +16,7 @@ func answer(exists bool, from, to int64) *entry {
 	if exists {
 		a.RRset.Addresses = []netip.Addr{netip.MustParseAddr("10.0.0.1")}
 	}
-	return &entry{Answer: a, At: from, Expires: to}
+	return &entry{Answer: a, At: from, Expires: to, Keep: to}
 }
 
 func TestCacheForgetsTheLeastRecentlyUsed(t *testing.T) {
@@ -27,8 +27,8 @@ func TestCacheForgetsTheLeastRecentlyUsed(t *testing.T) {
 	c.lookup("0.", dns.TypeA, 1)
 	c.store("3.", dns.TypeA, answer(true, 1, 100))
 	for i, want := range []bool{true, false, true, true} {
-		if got := c.lookup(fmt.Sprintf("%d.", i), dns.TypeA, 2) != nil; got != want {
-			t.Errorf("name %d: cached %v", i, got)
+		if got, _ := c.lookup(fmt.Sprintf("%d.", i), dns.TypeA, 2); (got != nil) != want {
+			t.Errorf("name %d: cached %v", i, got != nil)
 		}
 	}
 	if len(c.names) != 3 || c.recent.Len() != 3 {
@@ -56,7 +56,7 @@ func TestCacheByType(t *testing.T) {
 		{"the other lives on", "a.", dns.TypeAAAA, 60, aaaa},
 		{"until its own end", "a.", dns.TypeAAAA, 900, nil},
 	} {
-		if got := c.lookup(step.qname, step.qtype, step.at); got != step.want {
+		if got, _ := c.lookup(step.qname, step.qtype, step.at); got != step.want {
 			t.Errorf("%s: %v", step.name, got)
 		}
 	}
@@ -67,7 +67,7 @@ func TestCacheByType(t *testing.T) {
 	c.store("a.", dns.TypeA, none)
 	for _, qtype := range []uint16{dns.TypeA, dns.TypeMX} {
 		for _, name := range []string{"a.", "b.a.", "c.b.a."} {
-			if got := c.lookup(name, qtype, 49); got != none {
+			if got, _ := c.lookup(name, qtype, 49); got != none {
 				t.Errorf("%s %d under NXDOMAIN: %v", name, qtype, got)
 			}
 		}

@@ -30,6 +30,29 @@ type Config struct {
 	Shuffle func(n int, swap func(i, j int))
 	// Capacity is the number of names that each cache holds; 0: a default.
 	Capacity int
+	// Cache are the bounds of what is kept, and for how long.
+	Cache Options
+}
+
+// Options are what operators of resolvers set against the TTLs of the zones.
+// All are in DNS time; the zero Options keep every answer for its TTL.
+type Options struct {
+	// TTL and NegativeTTL bound how long answers are kept; a Max of 0 is none.
+	TTL, NegativeTTL Bounds
+	// ServeStale is how long after its end an answer may still be given while
+	// every authority fails (RFC 8767); 0: not at all.
+	ServeStale time.Duration
+}
+
+// Bounds are a floor and a ceiling. The ceiling wins.
+type Bounds struct{ Min, Max time.Duration }
+
+func (b Bounds) apply(d time.Duration) time.Duration {
+	d = max(d, b.Min)
+	if b.Max > 0 {
+		d = min(d, b.Max)
+	}
+	return d
 }
 
 // VPC is what the resolver of a VPC goes by.
@@ -145,20 +168,22 @@ func (r *Resolver) resolve(c *cache, q message.Query) message.Reply {
 	// finds what this query leaves behind.
 	set := r.cfg.Zones()
 	at := set.At(r.cfg.Now())
-	e := c.lookup(q.Key, q.Type, at)
+	e, stale := c.lookup(q.Key, q.Type, at)
 	if e == nil {
 		if set.Find(q.Key) == nil {
 			return message.Reply{Rcode: dns.RcodeRefused, Foreign: true}
 		}
-		from, ok := r.answering(set, q.Key, at)
-		if !ok {
+		if e = r.ask(c, set, q, at, stale != nil); e == nil && stale == nil {
 			return message.Reply{Rcode: dns.RcodeServerFailure}
 		}
-		answer, _ := r.cfg.Authorities[from].Ask(set, q.Key, at)
-		e = &entry{Answer: answer, From: from, At: at, Expires: at + int64(keep(answer, q))}
-		c.store(q.Key, q.Type, e)
 	}
-	remaining := set.Clock.TTL(time.Duration(max(e.Expires-at, 0)))
+	end := int64(0)
+	if e == nil {
+		e, end = stale, at+int64(staleTTL)
+	} else {
+		end = e.Expires
+	}
+	remaining := set.Clock.TTL(time.Duration(max(end-at, 0)))
 	return message.Facts{
 		Apex:      e.Zone.Apex(),
 		Exists:    e.Exists,
@@ -168,6 +193,29 @@ func (r *Resolver) resolve(c *cache, q message.Query) message.Reply {
 		SOATTL:    remaining,
 		Minimum:   set.Clock.TTL(e.NegativeTTL),
 	}.Reply(q, r.cfg.Shuffle)
+}
+
+// ask has an authority answer, and remembers what it said or that none did; nil
+// if none did, now or lately. spare: there is a stale answer to give instead.
+// c.mu is held.
+func (r *Resolver) ask(c *cache, set *zone.Set, q message.Query, at int64, spare bool) *entry {
+	if c.failing(q.Key, at) {
+		return nil
+	}
+	from, ok := r.answering(set, q.Key, at)
+	if !ok {
+		wait := minFailure
+		if spare {
+			wait = failureRecheck
+		}
+		c.fail(q.Key, at, wait)
+		return nil
+	}
+	answer, _ := r.cfg.Authorities[from].Ask(set, q.Key, at)
+	expires := at + int64(r.keep(answer, q))
+	e := &entry{Answer: answer, From: from, At: at, Expires: expires, Keep: expires + int64(r.cfg.Cache.ServeStale)}
+	c.store(q.Key, q.Type, e)
+	return e
 }
 
 // answering picks the authority to ask, and goes on to the next while one is
@@ -187,11 +235,11 @@ func (r *Resolver) answering(set *zone.Set, name string, at int64) (from int, ok
 
 // keep is how long an answer to q may be kept. What the apex has of its own,
 // SOA and NS records, goes by the SOA's TTL, as a negative answer does.
-func keep(a authority.Answer, q message.Query) time.Duration {
+func (r *Resolver) keep(a authority.Answer, q message.Query) time.Duration {
 	if len(a.RRset.Addresses) > 0 && (q.Type == dns.TypeA || q.Type == dns.TypeANY) {
-		return a.TTL
+		return r.cfg.Cache.TTL.apply(a.TTL)
 	}
-	return a.NegativeTTL
+	return r.cfg.Cache.NegativeTTL.apply(a.NegativeTTL)
 }
 
 // Stale returns the last instant at which a cache here may still answer for
