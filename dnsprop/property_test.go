@@ -50,7 +50,7 @@ func liveRandomly(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	var cache resolver.Options
 	if seed%2 == 1 {
-		cache = resolver.Options{TTL: resolver.Bounds{Min: 90 * time.Second}, NegativeTTL: resolver.Bounds{Max: 5 * time.Minute}, ServeStale: 10 * time.Minute}
+		cache = resolver.Options{TTL: resolver.Bounds{Min: 90 * time.Second}, NegativeTTL: resolver.Bounds{Max: 5 * time.Minute}, ServeStale: 10 * time.Minute, Prefetch: true}
 	}
 	l := newLabWith(t, "hostile", cache)
 	l.seed = seed

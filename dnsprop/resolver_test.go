@@ -22,7 +22,7 @@ func TestResolverRemembersFailure(t *testing.T) {
 		l.clear()
 		time.Sleep(2*time.Second - 1)
 		l.expect(internet, aliasName, "SERVFAIL")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		l.expect(internet, aliasName, eni+" 60")
 	})
 }
@@ -54,6 +54,26 @@ func TestResolverServesStale(t *testing.T) {
 		time.Sleep(6*time.Minute + 1)
 		l.expect(internet, aliasName, "SERVFAIL") // past the bound
 	})
+}
+
+func TestResolverPrefetches(t *testing.T) {
+	for _, prefetch := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLabWith(t, "fast", resolver.Options{Prefetch: prefetch})
+			l.until(insync(t, l.set(aliasName, eni)))
+			l.expect(internet, aliasName, eni+" 60")
+			time.Sleep(50 * time.Second)
+			l.expect(internet, aliasName, eni+" 10") // too early to ask again
+			l.expect(internet, aliasName, eni+" 10")
+			time.Sleep(5 * time.Second)
+			l.expect(internet, aliasName, eni+" 5") // who makes it ask has the old answer
+			next := eni + " 5"
+			if prefetch {
+				next = eni + " 60"
+			}
+			l.expect(internet, aliasName, next)
+		})
+	}
 }
 
 func TestResolverBoundsTTLs(t *testing.T) {

@@ -45,6 +45,9 @@ type entry struct {
 	Keep    int64 // until when it may be served stale; Expires if never
 }
 
+// old: less than a tenth of the entry's time is left.
+func (e *entry) old(at int64) bool { return e.Expires-at < (e.Expires-e.At)/10 }
+
 func newCache(capacity int) *cache {
 	return &cache{capacity: capacity, names: make(map[string]*list.Element)}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -81,5 +82,66 @@ func TestCacheByType(t *testing.T) {
 	}
 	if got := len(c.names["many."].Value.(*cached).types); got != maxTypes {
 		t.Errorf("%d types of one name", got)
+	}
+}
+
+func TestCacheKeepsWhatMayBeServedStale(t *testing.T) {
+	c := newCache(10)
+	old := answer(true, 0, 60)
+	old.Keep = 100
+	c.store("a.", dns.TypeA, old)
+	for _, step := range []struct {
+		at          int64
+		live, stale *entry
+	}{{59, old, nil}, {60, nil, old}, {99, nil, old}} {
+		if live, stale := c.lookup("a.", dns.TypeA, step.at); live != step.live || stale != step.stale {
+			t.Errorf("at %d: %v, stale %v", step.at, live, stale)
+		}
+	}
+	c.store("a.", dns.TypeA, answer(true, 70, 70))
+	if _, stale := c.lookup("a.", dns.TypeA, 71); stale != nil {
+		t.Error("a newer answer left the old one, though it was not kept itself")
+	}
+	c.store("a.", dns.TypeA, old)
+	c.lookup("a.", dns.TypeA, 100)
+	if len(c.names) != 0 {
+		t.Error("kept past its bound")
+	}
+}
+
+func TestFailureWaits(t *testing.T) {
+	c := newCache(2)
+	at := int64(0)
+	for i, want := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300} {
+		want *= time.Second
+		c.fail("a.", at, minFailure)
+		if !c.failing("a.", at+int64(want)-1) || c.failing("a.", at+int64(want)) {
+			t.Errorf("failure %d: not for %v", i, want)
+		}
+		at += int64(want)
+	}
+	if c.failing("b.", 0) {
+		t.Error("another name fails too")
+	}
+	c.lookup("a.", dns.TypeA, at+int64(maxFailure))
+	if len(c.names) != 0 {
+		t.Error("a failure is never forgotten")
+	}
+	c.fail("a.", 0, minFailure)
+	c.store("a.", dns.TypeA, answer(true, 0, 60))
+	if c.failing("a.", 0) {
+		t.Error("an answer does not end the failure")
+	}
+}
+
+func TestLookupAllocatesNothing(t *testing.T) {
+	c := newCache(10)
+	c.store("a.", dns.TypeA, answer(true, 0, 60))
+	c.store("b.", dns.TypeA, answer(false, 0, 60))
+	if n := testing.AllocsPerRun(100, func() {
+		c.lookup("a.", dns.TypeA, 1)
+		c.lookup("x.b.", dns.TypeA, 1)
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

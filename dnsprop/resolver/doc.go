@@ -1,7 +1,8 @@
 // Package resolver is the caching resolvers: the public one, and the one of
 // each VPC, with a cache for each availability zone.
 //
-// It owns the caches, positive and negative (RFC 2308), and the rules of a
+// It owns the caches, positive and negative (RFC 2308), of failures (RFC
+// 9520) and, if asked for, of stale answers (RFC 8767), and the rules of a
 // VPC: which resolver is switched off, which private zones come before public
 // names, and which cache a client's address belongs to. Time in a cache is the
 // DNS clock's; answers carry the client's own seconds.
