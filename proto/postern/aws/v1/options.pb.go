@@ -151,9 +151,9 @@ type Member struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name in a query request (EC2, STS), for example "SubnetId" of subnet_ids.
 	Query string `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"`
-	// Element name in an XML answer, for example "vpcSet".
+	// Element name in an XML answer, for example "vpcSet", and in an XML body.
 	Xml string `protobuf:"bytes,2,opt,name=xml,proto3" json:"xml,omitempty"`
-	// Element name of a list's entries in an XML answer; "item" if empty.
+	// Element name of a list's entries in XML; "item" if empty.
 	Item string `protobuf:"bytes,3,opt,name=item,proto3" json:"item,omitempty"`
 	// The list's entries repeat the element itself, without a wrapper (XML).
 	Flat bool `protobuf:"varint,4,opt,name=flat,proto3" json:"flat,omitempty"`
@@ -166,7 +166,9 @@ type Member struct {
 	// Never part of an answer or a request body: stored by Postern only.
 	Internal bool `protobuf:"varint,8,opt,name=internal,proto3" json:"internal,omitempty"`
 	// An empty list is written, too (REST-JSON): clients take its length.
-	Always        bool `protobuf:"varint,9,opt,name=always,proto3" json:"always,omitempty"`
+	Always bool `protobuf:"varint,9,opt,name=always,proto3" json:"always,omitempty"`
+	// The member is this header of an answer, not part of its body.
+	Header        string `protobuf:"bytes,10,opt,name=header,proto3" json:"header,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -262,6 +264,13 @@ func (x *Member) GetAlways() bool {
 		return x.Always
 	}
 	return false
+}
+
+func (x *Member) GetHeader() string {
+	if x != nil {
+		return x.Header
+	}
+	return ""
 }
 
 // Shape describes how a message is written.
@@ -459,7 +468,7 @@ const file_postern_aws_v1_options_proto_rawDesc = "" +
 	"\tOperation\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\x05R\x06status\x12\x14\n" +
 	"\x05write\x18\x02 \x01(\bR\x05write\x12\x14\n" +
-	"\x05empty\x18\x03 \x01(\bR\x05empty\"\xda\x01\n" +
+	"\x05empty\x18\x03 \x01(\bR\x05empty\"\xf2\x01\n" +
 	"\x06Member\x12\x14\n" +
 	"\x05query\x18\x01 \x01(\tR\x05query\x12\x10\n" +
 	"\x03xml\x18\x02 \x01(\tR\x03xml\x12\x12\n" +
@@ -469,7 +478,9 @@ const file_postern_aws_v1_options_proto_rawDesc = "" +
 	"\apattern\x18\x06 \x01(\tR\apattern\x12\x1a\n" +
 	"\brequired\x18\a \x01(\bR\brequired\x12\x1a\n" +
 	"\binternal\x18\b \x01(\bR\binternal\x12\x16\n" +
-	"\x06always\x18\t \x01(\bR\x06always\"D\n" +
+	"\x06always\x18\t \x01(\bR\x06always\x12\x16\n" +
+	"\x06header\x18\n" +
+	" \x01(\tR\x06header\"D\n" +
 	"\x05Shape\x12 \n" +
 	"\vtransparent\x18\x01 \x01(\bR\vtransparent\x12\x19\n" +
 	"\bxml_root\x18\x02 \x01(\tR\axmlRoot\"\x88\x02\n" +

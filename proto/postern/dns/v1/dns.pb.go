@@ -100,7 +100,9 @@ type Vpc struct {
 	EnableDnsHostnames bool      `protobuf:"varint,7,opt,name=enable_dns_hostnames,json=enableDnsHostnames,proto3" json:"enable_dns_hostnames,omitempty"`
 	Subnets            []*Subnet `protobuf:"bytes,8,rep,name=subnets,proto3" json:"subnets,omitempty"`
 	// Private zones of endpoints with private DNS.
-	PrivateZones  []*PrivateZone `protobuf:"bytes,9,rep,name=private_zones,json=privateZones,proto3" json:"private_zones,omitempty"`
+	PrivateZones []*PrivateZone `protobuf:"bytes,9,rep,name=private_zones,json=privateZones,proto3" json:"private_zones,omitempty"`
+	// Users' private zones that are associated with the VPC.
+	HostedZones   []*HostedZone `protobuf:"bytes,10,rep,name=hosted_zones,json=hostedZones,proto3" json:"hosted_zones,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -198,6 +200,76 @@ func (x *Vpc) GetPrivateZones() []*PrivateZone {
 	return nil
 }
 
+func (x *Vpc) GetHostedZones() []*HostedZone {
+	if x != nil {
+		return x.HostedZones
+	}
+	return nil
+}
+
+// HostedZone is an association with a user's private zone, whose content is in
+// the changes that name it.
+type HostedZone struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"` // lower case, with a trailing dot
+	// DNS-clock instant in Unix nanoseconds: the zone answers from then on.
+	From          int64 `protobuf:"varint,3,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostedZone) Reset() {
+	*x = HostedZone{}
+	mi := &file_postern_dns_v1_dns_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostedZone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostedZone) ProtoMessage() {}
+
+func (x *HostedZone) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_dns_v1_dns_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostedZone.ProtoReflect.Descriptor instead.
+func (*HostedZone) Descriptor() ([]byte, []int) {
+	return file_postern_dns_v1_dns_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *HostedZone) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *HostedZone) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HostedZone) GetFrom() int64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
 type Subnet struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -209,7 +281,7 @@ type Subnet struct {
 
 func (x *Subnet) Reset() {
 	*x = Subnet{}
-	mi := &file_postern_dns_v1_dns_proto_msgTypes[2]
+	mi := &file_postern_dns_v1_dns_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -221,7 +293,7 @@ func (x *Subnet) String() string {
 func (*Subnet) ProtoMessage() {}
 
 func (x *Subnet) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_dns_v1_dns_proto_msgTypes[2]
+	mi := &file_postern_dns_v1_dns_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -234,7 +306,7 @@ func (x *Subnet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subnet.ProtoReflect.Descriptor instead.
 func (*Subnet) Descriptor() ([]byte, []int) {
-	return file_postern_dns_v1_dns_proto_rawDescGZIP(), []int{2}
+	return file_postern_dns_v1_dns_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Subnet) GetId() string {
@@ -274,7 +346,7 @@ type PrivateZone struct {
 
 func (x *PrivateZone) Reset() {
 	*x = PrivateZone{}
-	mi := &file_postern_dns_v1_dns_proto_msgTypes[3]
+	mi := &file_postern_dns_v1_dns_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -286,7 +358,7 @@ func (x *PrivateZone) String() string {
 func (*PrivateZone) ProtoMessage() {}
 
 func (x *PrivateZone) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_dns_v1_dns_proto_msgTypes[3]
+	mi := &file_postern_dns_v1_dns_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -299,7 +371,7 @@ func (x *PrivateZone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivateZone.ProtoReflect.Descriptor instead.
 func (*PrivateZone) Descriptor() ([]byte, []int) {
-	return file_postern_dns_v1_dns_proto_rawDescGZIP(), []int{3}
+	return file_postern_dns_v1_dns_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PrivateZone) GetId() string {
@@ -364,7 +436,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_postern_dns_v1_dns_proto_msgTypes[4]
+	mi := &file_postern_dns_v1_dns_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -376,7 +448,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_dns_v1_dns_proto_msgTypes[4]
+	mi := &file_postern_dns_v1_dns_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -389,7 +461,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_postern_dns_v1_dns_proto_rawDescGZIP(), []int{4}
+	return file_postern_dns_v1_dns_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Settings) GetClock() *v1.DnsClock {
@@ -442,7 +514,7 @@ const file_postern_dns_v1_dns_proto_rawDesc = "" +
 	"\x06Change\x123\n" +
 	"\x06change\x18\x01 \x01(\v2\x1b.postern.state.v1.DnsChangeR\x06change\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12!\n" +
-	"\fmodify_index\x18\x03 \x01(\x04R\vmodifyIndex\"\xd8\x02\n" +
+	"\fmodify_index\x18\x03 \x01(\x04R\vmodifyIndex\"\x97\x03\n" +
 	"\x03Vpc\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
@@ -452,7 +524,14 @@ const file_postern_dns_v1_dns_proto_rawDesc = "" +
 	"\x12enable_dns_support\x18\x06 \x01(\bR\x10enableDnsSupport\x120\n" +
 	"\x14enable_dns_hostnames\x18\a \x01(\bR\x12enableDnsHostnames\x120\n" +
 	"\asubnets\x18\b \x03(\v2\x16.postern.dns.v1.SubnetR\asubnets\x12@\n" +
-	"\rprivate_zones\x18\t \x03(\v2\x1b.postern.dns.v1.PrivateZoneR\fprivateZones\"<\n" +
+	"\rprivate_zones\x18\t \x03(\v2\x1b.postern.dns.v1.PrivateZoneR\fprivateZones\x12=\n" +
+	"\fhosted_zones\x18\n" +
+	" \x03(\v2\x1a.postern.dns.v1.HostedZoneR\vhostedZones\"D\n" +
+	"\n" +
+	"HostedZone\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\x03R\x04from\"<\n" +
 	"\x06Subnet\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x0e\n" +
 	"\x02az\x18\x02 \x01(\tR\x02az\x12\x12\n" +
@@ -484,30 +563,32 @@ func file_postern_dns_v1_dns_proto_rawDescGZIP() []byte {
 	return file_postern_dns_v1_dns_proto_rawDescData
 }
 
-var file_postern_dns_v1_dns_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_postern_dns_v1_dns_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_postern_dns_v1_dns_proto_goTypes = []any{
 	(*Change)(nil),        // 0: postern.dns.v1.Change
 	(*Vpc)(nil),           // 1: postern.dns.v1.Vpc
-	(*Subnet)(nil),        // 2: postern.dns.v1.Subnet
-	(*PrivateZone)(nil),   // 3: postern.dns.v1.PrivateZone
-	(*Settings)(nil),      // 4: postern.dns.v1.Settings
-	(*v1.DnsChange)(nil),  // 5: postern.state.v1.DnsChange
-	(*v1.DnsClock)(nil),   // 6: postern.state.v1.DnsClock
-	(*v1.DnsProfile)(nil), // 7: postern.state.v1.DnsProfile
-	(*v1.DnsFault)(nil),   // 8: postern.state.v1.DnsFault
+	(*HostedZone)(nil),    // 2: postern.dns.v1.HostedZone
+	(*Subnet)(nil),        // 3: postern.dns.v1.Subnet
+	(*PrivateZone)(nil),   // 4: postern.dns.v1.PrivateZone
+	(*Settings)(nil),      // 5: postern.dns.v1.Settings
+	(*v1.DnsChange)(nil),  // 6: postern.state.v1.DnsChange
+	(*v1.DnsClock)(nil),   // 7: postern.state.v1.DnsClock
+	(*v1.DnsProfile)(nil), // 8: postern.state.v1.DnsProfile
+	(*v1.DnsFault)(nil),   // 9: postern.state.v1.DnsFault
 }
 var file_postern_dns_v1_dns_proto_depIdxs = []int32{
-	5, // 0: postern.dns.v1.Change.change:type_name -> postern.state.v1.DnsChange
-	2, // 1: postern.dns.v1.Vpc.subnets:type_name -> postern.dns.v1.Subnet
-	3, // 2: postern.dns.v1.Vpc.private_zones:type_name -> postern.dns.v1.PrivateZone
-	6, // 3: postern.dns.v1.Settings.clock:type_name -> postern.state.v1.DnsClock
-	7, // 4: postern.dns.v1.Settings.custom_profile:type_name -> postern.state.v1.DnsProfile
-	8, // 5: postern.dns.v1.Settings.faults:type_name -> postern.state.v1.DnsFault
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	6, // 0: postern.dns.v1.Change.change:type_name -> postern.state.v1.DnsChange
+	3, // 1: postern.dns.v1.Vpc.subnets:type_name -> postern.dns.v1.Subnet
+	4, // 2: postern.dns.v1.Vpc.private_zones:type_name -> postern.dns.v1.PrivateZone
+	2, // 3: postern.dns.v1.Vpc.hosted_zones:type_name -> postern.dns.v1.HostedZone
+	7, // 4: postern.dns.v1.Settings.clock:type_name -> postern.state.v1.DnsClock
+	8, // 5: postern.dns.v1.Settings.custom_profile:type_name -> postern.state.v1.DnsProfile
+	9, // 6: postern.dns.v1.Settings.faults:type_name -> postern.state.v1.DnsFault
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_postern_dns_v1_dns_proto_init() }
@@ -521,7 +602,7 @@ func file_postern_dns_v1_dns_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_dns_v1_dns_proto_rawDesc), len(file_postern_dns_v1_dns_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

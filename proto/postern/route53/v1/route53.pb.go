@@ -181,6 +181,2411 @@ func (x *ChangeInfo) GetComment() string {
 	return ""
 }
 
+// Request fields that are in no body are named as the query spells them.
+type CreateHostedZoneRequest struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Name             *string                `protobuf:"bytes,1,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	Vpc              *VPC                   `protobuf:"bytes,2,opt,name=vpc,proto3" json:"vpc,omitempty"`
+	CallerReference  *string                `protobuf:"bytes,3,opt,name=caller_reference,json=callerReference,proto3,oneof" json:"caller_reference,omitempty"`
+	HostedZoneConfig *HostedZoneConfig      `protobuf:"bytes,4,opt,name=hosted_zone_config,json=hostedZoneConfig,proto3" json:"hosted_zone_config,omitempty"`
+	DelegationSetId  *string                `protobuf:"bytes,5,opt,name=delegation_set_id,json=delegationSetId,proto3,oneof" json:"delegation_set_id,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *CreateHostedZoneRequest) Reset() {
+	*x = CreateHostedZoneRequest{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateHostedZoneRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateHostedZoneRequest) ProtoMessage() {}
+
+func (x *CreateHostedZoneRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateHostedZoneRequest.ProtoReflect.Descriptor instead.
+func (*CreateHostedZoneRequest) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CreateHostedZoneRequest) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *CreateHostedZoneRequest) GetVpc() *VPC {
+	if x != nil {
+		return x.Vpc
+	}
+	return nil
+}
+
+func (x *CreateHostedZoneRequest) GetCallerReference() string {
+	if x != nil && x.CallerReference != nil {
+		return *x.CallerReference
+	}
+	return ""
+}
+
+func (x *CreateHostedZoneRequest) GetHostedZoneConfig() *HostedZoneConfig {
+	if x != nil {
+		return x.HostedZoneConfig
+	}
+	return nil
+}
+
+func (x *CreateHostedZoneRequest) GetDelegationSetId() string {
+	if x != nil && x.DelegationSetId != nil {
+		return *x.DelegationSetId
+	}
+	return ""
+}
+
+type CreateHostedZoneResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	HostedZone    *HostedZone            `protobuf:"bytes,1,opt,name=hosted_zone,json=hostedZone,proto3" json:"hosted_zone,omitempty"`
+	ChangeInfo    *ChangeInfo            `protobuf:"bytes,2,opt,name=change_info,json=changeInfo,proto3" json:"change_info,omitempty"`
+	DelegationSet *DelegationSet         `protobuf:"bytes,3,opt,name=delegation_set,json=delegationSet,proto3" json:"delegation_set,omitempty"`
+	Vpc           *VPC                   `protobuf:"bytes,4,opt,name=vpc,proto3" json:"vpc,omitempty"`
+	Location      *string                `protobuf:"bytes,5,opt,name=location,proto3,oneof" json:"location,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateHostedZoneResponse) Reset() {
+	*x = CreateHostedZoneResponse{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateHostedZoneResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateHostedZoneResponse) ProtoMessage() {}
+
+func (x *CreateHostedZoneResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateHostedZoneResponse.ProtoReflect.Descriptor instead.
+func (*CreateHostedZoneResponse) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CreateHostedZoneResponse) GetHostedZone() *HostedZone {
+	if x != nil {
+		return x.HostedZone
+	}
+	return nil
+}
+
+func (x *CreateHostedZoneResponse) GetChangeInfo() *ChangeInfo {
+	if x != nil {
+		return x.ChangeInfo
+	}
+	return nil
+}
+
+func (x *CreateHostedZoneResponse) GetDelegationSet() *DelegationSet {
+	if x != nil {
+		return x.DelegationSet
+	}
+	return nil
+}
+
+func (x *CreateHostedZoneResponse) GetVpc() *VPC {
+	if x != nil {
+		return x.Vpc
+	}
+	return nil
+}
+
+func (x *CreateHostedZoneResponse) GetLocation() string {
+	if x != nil && x.Location != nil {
+		return *x.Location
+	}
+	return ""
+}
+
+type HostedZone struct {
+	state                  protoimpl.MessageState `protogen:"open.v1"`
+	Id                     *string                `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	Name                   *string                `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	CallerReference        *string                `protobuf:"bytes,3,opt,name=caller_reference,json=callerReference,proto3,oneof" json:"caller_reference,omitempty"`
+	Config                 *HostedZoneConfig      `protobuf:"bytes,4,opt,name=config,proto3" json:"config,omitempty"`
+	ResourceRecordSetCount *int64                 `protobuf:"varint,5,opt,name=resource_record_set_count,json=resourceRecordSetCount,proto3,oneof" json:"resource_record_set_count,omitempty"`
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
+}
+
+func (x *HostedZone) Reset() {
+	*x = HostedZone{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostedZone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostedZone) ProtoMessage() {}
+
+func (x *HostedZone) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostedZone.ProtoReflect.Descriptor instead.
+func (*HostedZone) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *HostedZone) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
+func (x *HostedZone) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *HostedZone) GetCallerReference() string {
+	if x != nil && x.CallerReference != nil {
+		return *x.CallerReference
+	}
+	return ""
+}
+
+func (x *HostedZone) GetConfig() *HostedZoneConfig {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+func (x *HostedZone) GetResourceRecordSetCount() int64 {
+	if x != nil && x.ResourceRecordSetCount != nil {
+		return *x.ResourceRecordSetCount
+	}
+	return 0
+}
+
+type HostedZoneConfig struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Comment       *string                `protobuf:"bytes,1,opt,name=comment,proto3,oneof" json:"comment,omitempty"`
+	PrivateZone   *bool                  `protobuf:"varint,2,opt,name=private_zone,json=privateZone,proto3,oneof" json:"private_zone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostedZoneConfig) Reset() {
+	*x = HostedZoneConfig{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostedZoneConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostedZoneConfig) ProtoMessage() {}
+
+func (x *HostedZoneConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostedZoneConfig.ProtoReflect.Descriptor instead.
+func (*HostedZoneConfig) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *HostedZoneConfig) GetComment() string {
+	if x != nil && x.Comment != nil {
+		return *x.Comment
+	}
+	return ""
+}
+
+func (x *HostedZoneConfig) GetPrivateZone() bool {
+	if x != nil && x.PrivateZone != nil {
+		return *x.PrivateZone
+	}
+	return false
+}
+
+type DelegationSet struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NameServers   []string               `protobuf:"bytes,1,rep,name=name_servers,json=nameServers,proto3" json:"name_servers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DelegationSet) Reset() {
+	*x = DelegationSet{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DelegationSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DelegationSet) ProtoMessage() {}
+
+func (x *DelegationSet) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DelegationSet.ProtoReflect.Descriptor instead.
+func (*DelegationSet) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *DelegationSet) GetNameServers() []string {
+	if x != nil {
+		return x.NameServers
+	}
+	return nil
+}
+
+type VPC struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	VpcRegion     *string                `protobuf:"bytes,1,opt,name=vpc_region,json=vpcRegion,proto3,oneof" json:"vpc_region,omitempty"`
+	VpcId         *string                `protobuf:"bytes,2,opt,name=vpc_id,json=vpcId,proto3,oneof" json:"vpc_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VPC) Reset() {
+	*x = VPC{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VPC) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VPC) ProtoMessage() {}
+
+func (x *VPC) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VPC.ProtoReflect.Descriptor instead.
+func (*VPC) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *VPC) GetVpcRegion() string {
+	if x != nil && x.VpcRegion != nil {
+		return *x.VpcRegion
+	}
+	return ""
+}
+
+func (x *VPC) GetVpcId() string {
+	if x != nil && x.VpcId != nil {
+		return *x.VpcId
+	}
+	return ""
+}
+
+// VPCs is a list that only private zones have.
+type VPCs struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Values        []*VPC                 `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VPCs) Reset() {
+	*x = VPCs{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VPCs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VPCs) ProtoMessage() {}
+
+func (x *VPCs) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VPCs.ProtoReflect.Descriptor instead.
+func (*VPCs) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *VPCs) GetValues() []*VPC {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+type GetHostedZoneRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetHostedZoneRequest) Reset() {
+	*x = GetHostedZoneRequest{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetHostedZoneRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetHostedZoneRequest) ProtoMessage() {}
+
+func (x *GetHostedZoneRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetHostedZoneRequest.ProtoReflect.Descriptor instead.
+func (*GetHostedZoneRequest) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GetHostedZoneRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type GetHostedZoneResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	HostedZone    *HostedZone            `protobuf:"bytes,1,opt,name=hosted_zone,json=hostedZone,proto3" json:"hosted_zone,omitempty"`
+	DelegationSet *DelegationSet         `protobuf:"bytes,2,opt,name=delegation_set,json=delegationSet,proto3" json:"delegation_set,omitempty"`
+	Vpcs          *VPCs                  `protobuf:"bytes,3,opt,name=vpcs,proto3" json:"vpcs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetHostedZoneResponse) Reset() {
+	*x = GetHostedZoneResponse{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetHostedZoneResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetHostedZoneResponse) ProtoMessage() {}
+
+func (x *GetHostedZoneResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetHostedZoneResponse.ProtoReflect.Descriptor instead.
+func (*GetHostedZoneResponse) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *GetHostedZoneResponse) GetHostedZone() *HostedZone {
+	if x != nil {
+		return x.HostedZone
+	}
+	return nil
+}
+
+func (x *GetHostedZoneResponse) GetDelegationSet() *DelegationSet {
+	if x != nil {
+		return x.DelegationSet
+	}
+	return nil
+}
+
+func (x *GetHostedZoneResponse) GetVpcs() *VPCs {
+	if x != nil {
+		return x.Vpcs
+	}
+	return nil
+}
+
+type UpdateHostedZoneCommentRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Comment       *string                `protobuf:"bytes,2,opt,name=comment,proto3,oneof" json:"comment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateHostedZoneCommentRequest) Reset() {
+	*x = UpdateHostedZoneCommentRequest{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateHostedZoneCommentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateHostedZoneCommentRequest) ProtoMessage() {}
+
+func (x *UpdateHostedZoneCommentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateHostedZoneCommentRequest.ProtoReflect.Descriptor instead.
+func (*UpdateHostedZoneCommentRequest) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *UpdateHostedZoneCommentRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *UpdateHostedZoneCommentRequest) GetComment() string {
+	if x != nil && x.Comment != nil {
+		return *x.Comment
+	}
+	return ""
+}
+
+type UpdateHostedZoneCommentResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	HostedZone    *HostedZone            `protobuf:"bytes,1,opt,name=hosted_zone,json=hostedZone,proto3" json:"hosted_zone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateHostedZoneCommentResponse) Reset() {
+	*x = UpdateHostedZoneCommentResponse{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateHostedZoneCommentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateHostedZoneCommentResponse) ProtoMessage() {}
+
+func (x *UpdateHostedZoneCommentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateHostedZoneCommentResponse.ProtoReflect.Descriptor instead.
+func (*UpdateHostedZoneCommentResponse) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *UpdateHostedZoneCommentResponse) GetHostedZone() *HostedZone {
+	if x != nil {
+		return x.HostedZone
+	}
+	return nil
+}
+
+type DeleteHostedZoneRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteHostedZoneRequest) Reset() {
+	*x = DeleteHostedZoneRequest{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteHostedZoneRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteHostedZoneRequest) ProtoMessage() {}
+
+func (x *DeleteHostedZoneRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteHostedZoneRequest.ProtoReflect.Descriptor instead.
+func (*DeleteHostedZoneRequest) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DeleteHostedZoneRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type DeleteHostedZoneResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ChangeInfo    *ChangeInfo            `protobuf:"bytes,1,opt,name=change_info,json=changeInfo,proto3" json:"change_info,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteHostedZoneResponse) Reset() {
+	*x = DeleteHostedZoneResponse{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteHostedZoneResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteHostedZoneResponse) ProtoMessage() {}
+
+func (x *DeleteHostedZoneResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteHostedZoneResponse.ProtoReflect.Descriptor instead.
+func (*DeleteHostedZoneResponse) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *DeleteHostedZoneResponse) GetChangeInfo() *ChangeInfo {
+	if x != nil {
+		return x.ChangeInfo
+	}
+	return nil
+}
+
+type ListHostedZonesRequest struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Marker          *string                `protobuf:"bytes,1,opt,name=marker,proto3,oneof" json:"marker,omitempty"`
+	Maxitems        *string                `protobuf:"bytes,2,opt,name=maxitems,proto3,oneof" json:"maxitems,omitempty"`
+	Delegationsetid *string                `protobuf:"bytes,3,opt,name=delegationsetid,proto3,oneof" json:"delegationsetid,omitempty"`
+	Hostedzonetype  *string                `protobuf:"bytes,4,opt,name=hostedzonetype,proto3,oneof" json:"hostedzonetype,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *ListHostedZonesRequest) Reset() {
+	*x = ListHostedZonesRequest{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHostedZonesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHostedZonesRequest) ProtoMessage() {}
+
+func (x *ListHostedZonesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHostedZonesRequest.ProtoReflect.Descriptor instead.
+func (*ListHostedZonesRequest) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListHostedZonesRequest) GetMarker() string {
+	if x != nil && x.Marker != nil {
+		return *x.Marker
+	}
+	return ""
+}
+
+func (x *ListHostedZonesRequest) GetMaxitems() string {
+	if x != nil && x.Maxitems != nil {
+		return *x.Maxitems
+	}
+	return ""
+}
+
+func (x *ListHostedZonesRequest) GetDelegationsetid() string {
+	if x != nil && x.Delegationsetid != nil {
+		return *x.Delegationsetid
+	}
+	return ""
+}
+
+func (x *ListHostedZonesRequest) GetHostedzonetype() string {
+	if x != nil && x.Hostedzonetype != nil {
+		return *x.Hostedzonetype
+	}
+	return ""
+}
+
+type ListHostedZonesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	HostedZones   []*HostedZone          `protobuf:"bytes,1,rep,name=hosted_zones,json=hostedZones,proto3" json:"hosted_zones,omitempty"`
+	Marker        *string                `protobuf:"bytes,2,opt,name=marker,proto3,oneof" json:"marker,omitempty"`
+	IsTruncated   *bool                  `protobuf:"varint,3,opt,name=is_truncated,json=isTruncated,proto3,oneof" json:"is_truncated,omitempty"`
+	NextMarker    *string                `protobuf:"bytes,4,opt,name=next_marker,json=nextMarker,proto3,oneof" json:"next_marker,omitempty"`
+	MaxItems      *string                `protobuf:"bytes,5,opt,name=max_items,json=maxItems,proto3,oneof" json:"max_items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListHostedZonesResponse) Reset() {
+	*x = ListHostedZonesResponse{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHostedZonesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHostedZonesResponse) ProtoMessage() {}
+
+func (x *ListHostedZonesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHostedZonesResponse.ProtoReflect.Descriptor instead.
+func (*ListHostedZonesResponse) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListHostedZonesResponse) GetHostedZones() []*HostedZone {
+	if x != nil {
+		return x.HostedZones
+	}
+	return nil
+}
+
+func (x *ListHostedZonesResponse) GetMarker() string {
+	if x != nil && x.Marker != nil {
+		return *x.Marker
+	}
+	return ""
+}
+
+func (x *ListHostedZonesResponse) GetIsTruncated() bool {
+	if x != nil && x.IsTruncated != nil {
+		return *x.IsTruncated
+	}
+	return false
+}
+
+func (x *ListHostedZonesResponse) GetNextMarker() string {
+	if x != nil && x.NextMarker != nil {
+		return *x.NextMarker
+	}
+	return ""
+}
+
+func (x *ListHostedZonesResponse) GetMaxItems() string {
+	if x != nil && x.MaxItems != nil {
+		return *x.MaxItems
+	}
+	return ""
+}
+
+type ListHostedZonesByNameRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dnsname       *string                `protobuf:"bytes,1,opt,name=dnsname,proto3,oneof" json:"dnsname,omitempty"`
+	Hostedzoneid  *string                `protobuf:"bytes,2,opt,name=hostedzoneid,proto3,oneof" json:"hostedzoneid,omitempty"`
+	Maxitems      *string                `protobuf:"bytes,3,opt,name=maxitems,proto3,oneof" json:"maxitems,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListHostedZonesByNameRequest) Reset() {
+	*x = ListHostedZonesByNameRequest{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHostedZonesByNameRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHostedZonesByNameRequest) ProtoMessage() {}
+
+func (x *ListHostedZonesByNameRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHostedZonesByNameRequest.ProtoReflect.Descriptor instead.
+func (*ListHostedZonesByNameRequest) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ListHostedZonesByNameRequest) GetDnsname() string {
+	if x != nil && x.Dnsname != nil {
+		return *x.Dnsname
+	}
+	return ""
+}
+
+func (x *ListHostedZonesByNameRequest) GetHostedzoneid() string {
+	if x != nil && x.Hostedzoneid != nil {
+		return *x.Hostedzoneid
+	}
+	return ""
+}
+
+func (x *ListHostedZonesByNameRequest) GetMaxitems() string {
+	if x != nil && x.Maxitems != nil {
+		return *x.Maxitems
+	}
+	return ""
+}
+
+type ListHostedZonesByNameResponse struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	HostedZones      []*HostedZone          `protobuf:"bytes,1,rep,name=hosted_zones,json=hostedZones,proto3" json:"hosted_zones,omitempty"`
+	DnsName          *string                `protobuf:"bytes,2,opt,name=dns_name,json=dnsName,proto3,oneof" json:"dns_name,omitempty"`
+	HostedZoneId     *string                `protobuf:"bytes,3,opt,name=hosted_zone_id,json=hostedZoneId,proto3,oneof" json:"hosted_zone_id,omitempty"`
+	IsTruncated      *bool                  `protobuf:"varint,4,opt,name=is_truncated,json=isTruncated,proto3,oneof" json:"is_truncated,omitempty"`
+	NextDnsName      *string                `protobuf:"bytes,5,opt,name=next_dns_name,json=nextDnsName,proto3,oneof" json:"next_dns_name,omitempty"`
+	NextHostedZoneId *string                `protobuf:"bytes,6,opt,name=next_hosted_zone_id,json=nextHostedZoneId,proto3,oneof" json:"next_hosted_zone_id,omitempty"`
+	MaxItems         *string                `protobuf:"bytes,7,opt,name=max_items,json=maxItems,proto3,oneof" json:"max_items,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ListHostedZonesByNameResponse) Reset() {
+	*x = ListHostedZonesByNameResponse{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHostedZonesByNameResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHostedZonesByNameResponse) ProtoMessage() {}
+
+func (x *ListHostedZonesByNameResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHostedZonesByNameResponse.ProtoReflect.Descriptor instead.
+func (*ListHostedZonesByNameResponse) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ListHostedZonesByNameResponse) GetHostedZones() []*HostedZone {
+	if x != nil {
+		return x.HostedZones
+	}
+	return nil
+}
+
+func (x *ListHostedZonesByNameResponse) GetDnsName() string {
+	if x != nil && x.DnsName != nil {
+		return *x.DnsName
+	}
+	return ""
+}
+
+func (x *ListHostedZonesByNameResponse) GetHostedZoneId() string {
+	if x != nil && x.HostedZoneId != nil {
+		return *x.HostedZoneId
+	}
+	return ""
+}
+
+func (x *ListHostedZonesByNameResponse) GetIsTruncated() bool {
+	if x != nil && x.IsTruncated != nil {
+		return *x.IsTruncated
+	}
+	return false
+}
+
+func (x *ListHostedZonesByNameResponse) GetNextDnsName() string {
+	if x != nil && x.NextDnsName != nil {
+		return *x.NextDnsName
+	}
+	return ""
+}
+
+func (x *ListHostedZonesByNameResponse) GetNextHostedZoneId() string {
+	if x != nil && x.NextHostedZoneId != nil {
+		return *x.NextHostedZoneId
+	}
+	return ""
+}
+
+func (x *ListHostedZonesByNameResponse) GetMaxItems() string {
+	if x != nil && x.MaxItems != nil {
+		return *x.MaxItems
+	}
+	return ""
+}
+
+type ListHostedZonesByVPCRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Vpcid         *string                `protobuf:"bytes,1,opt,name=vpcid,proto3,oneof" json:"vpcid,omitempty"`
+	Vpcregion     *string                `protobuf:"bytes,2,opt,name=vpcregion,proto3,oneof" json:"vpcregion,omitempty"`
+	Maxitems      *string                `protobuf:"bytes,3,opt,name=maxitems,proto3,oneof" json:"maxitems,omitempty"`
+	Nexttoken     *string                `protobuf:"bytes,4,opt,name=nexttoken,proto3,oneof" json:"nexttoken,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListHostedZonesByVPCRequest) Reset() {
+	*x = ListHostedZonesByVPCRequest{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHostedZonesByVPCRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHostedZonesByVPCRequest) ProtoMessage() {}
+
+func (x *ListHostedZonesByVPCRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHostedZonesByVPCRequest.ProtoReflect.Descriptor instead.
+func (*ListHostedZonesByVPCRequest) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ListHostedZonesByVPCRequest) GetVpcid() string {
+	if x != nil && x.Vpcid != nil {
+		return *x.Vpcid
+	}
+	return ""
+}
+
+func (x *ListHostedZonesByVPCRequest) GetVpcregion() string {
+	if x != nil && x.Vpcregion != nil {
+		return *x.Vpcregion
+	}
+	return ""
+}
+
+func (x *ListHostedZonesByVPCRequest) GetMaxitems() string {
+	if x != nil && x.Maxitems != nil {
+		return *x.Maxitems
+	}
+	return ""
+}
+
+func (x *ListHostedZonesByVPCRequest) GetNexttoken() string {
+	if x != nil && x.Nexttoken != nil {
+		return *x.Nexttoken
+	}
+	return ""
+}
+
+type ListHostedZonesByVPCResponse struct {
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	HostedZoneSummaries []*HostedZoneSummary   `protobuf:"bytes,1,rep,name=hosted_zone_summaries,json=hostedZoneSummaries,proto3" json:"hosted_zone_summaries,omitempty"`
+	MaxItems            *string                `protobuf:"bytes,2,opt,name=max_items,json=maxItems,proto3,oneof" json:"max_items,omitempty"`
+	NextToken           *string                `protobuf:"bytes,3,opt,name=next_token,json=nextToken,proto3,oneof" json:"next_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ListHostedZonesByVPCResponse) Reset() {
+	*x = ListHostedZonesByVPCResponse{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHostedZonesByVPCResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHostedZonesByVPCResponse) ProtoMessage() {}
+
+func (x *ListHostedZonesByVPCResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHostedZonesByVPCResponse.ProtoReflect.Descriptor instead.
+func (*ListHostedZonesByVPCResponse) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ListHostedZonesByVPCResponse) GetHostedZoneSummaries() []*HostedZoneSummary {
+	if x != nil {
+		return x.HostedZoneSummaries
+	}
+	return nil
+}
+
+func (x *ListHostedZonesByVPCResponse) GetMaxItems() string {
+	if x != nil && x.MaxItems != nil {
+		return *x.MaxItems
+	}
+	return ""
+}
+
+func (x *ListHostedZonesByVPCResponse) GetNextToken() string {
+	if x != nil && x.NextToken != nil {
+		return *x.NextToken
+	}
+	return ""
+}
+
+type HostedZoneSummary struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	HostedZoneId  *string                `protobuf:"bytes,1,opt,name=hosted_zone_id,json=hostedZoneId,proto3,oneof" json:"hosted_zone_id,omitempty"`
+	Name          *string                `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	Owner         *HostedZoneOwner       `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostedZoneSummary) Reset() {
+	*x = HostedZoneSummary{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostedZoneSummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostedZoneSummary) ProtoMessage() {}
+
+func (x *HostedZoneSummary) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostedZoneSummary.ProtoReflect.Descriptor instead.
+func (*HostedZoneSummary) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *HostedZoneSummary) GetHostedZoneId() string {
+	if x != nil && x.HostedZoneId != nil {
+		return *x.HostedZoneId
+	}
+	return ""
+}
+
+func (x *HostedZoneSummary) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *HostedZoneSummary) GetOwner() *HostedZoneOwner {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+type HostedZoneOwner struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OwningAccount *string                `protobuf:"bytes,1,opt,name=owning_account,json=owningAccount,proto3,oneof" json:"owning_account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostedZoneOwner) Reset() {
+	*x = HostedZoneOwner{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostedZoneOwner) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostedZoneOwner) ProtoMessage() {}
+
+func (x *HostedZoneOwner) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostedZoneOwner.ProtoReflect.Descriptor instead.
+func (*HostedZoneOwner) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *HostedZoneOwner) GetOwningAccount() string {
+	if x != nil && x.OwningAccount != nil {
+		return *x.OwningAccount
+	}
+	return ""
+}
+
+type GetHostedZoneCountRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetHostedZoneCountRequest) Reset() {
+	*x = GetHostedZoneCountRequest{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetHostedZoneCountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetHostedZoneCountRequest) ProtoMessage() {}
+
+func (x *GetHostedZoneCountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetHostedZoneCountRequest.ProtoReflect.Descriptor instead.
+func (*GetHostedZoneCountRequest) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{24}
+}
+
+type GetHostedZoneCountResponse struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	HostedZoneCount *int64                 `protobuf:"varint,1,opt,name=hosted_zone_count,json=hostedZoneCount,proto3,oneof" json:"hosted_zone_count,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *GetHostedZoneCountResponse) Reset() {
+	*x = GetHostedZoneCountResponse{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetHostedZoneCountResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetHostedZoneCountResponse) ProtoMessage() {}
+
+func (x *GetHostedZoneCountResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetHostedZoneCountResponse.ProtoReflect.Descriptor instead.
+func (*GetHostedZoneCountResponse) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *GetHostedZoneCountResponse) GetHostedZoneCount() int64 {
+	if x != nil && x.HostedZoneCount != nil {
+		return *x.HostedZoneCount
+	}
+	return 0
+}
+
+type AssociateVPCWithHostedZoneRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Vpc           *VPC                   `protobuf:"bytes,2,opt,name=vpc,proto3" json:"vpc,omitempty"`
+	Comment       *string                `protobuf:"bytes,3,opt,name=comment,proto3,oneof" json:"comment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AssociateVPCWithHostedZoneRequest) Reset() {
+	*x = AssociateVPCWithHostedZoneRequest{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssociateVPCWithHostedZoneRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssociateVPCWithHostedZoneRequest) ProtoMessage() {}
+
+func (x *AssociateVPCWithHostedZoneRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssociateVPCWithHostedZoneRequest.ProtoReflect.Descriptor instead.
+func (*AssociateVPCWithHostedZoneRequest) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *AssociateVPCWithHostedZoneRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AssociateVPCWithHostedZoneRequest) GetVpc() *VPC {
+	if x != nil {
+		return x.Vpc
+	}
+	return nil
+}
+
+func (x *AssociateVPCWithHostedZoneRequest) GetComment() string {
+	if x != nil && x.Comment != nil {
+		return *x.Comment
+	}
+	return ""
+}
+
+type AssociateVPCWithHostedZoneResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ChangeInfo    *ChangeInfo            `protobuf:"bytes,1,opt,name=change_info,json=changeInfo,proto3" json:"change_info,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AssociateVPCWithHostedZoneResponse) Reset() {
+	*x = AssociateVPCWithHostedZoneResponse{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssociateVPCWithHostedZoneResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssociateVPCWithHostedZoneResponse) ProtoMessage() {}
+
+func (x *AssociateVPCWithHostedZoneResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssociateVPCWithHostedZoneResponse.ProtoReflect.Descriptor instead.
+func (*AssociateVPCWithHostedZoneResponse) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *AssociateVPCWithHostedZoneResponse) GetChangeInfo() *ChangeInfo {
+	if x != nil {
+		return x.ChangeInfo
+	}
+	return nil
+}
+
+type DisassociateVPCFromHostedZoneRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Vpc           *VPC                   `protobuf:"bytes,2,opt,name=vpc,proto3" json:"vpc,omitempty"`
+	Comment       *string                `protobuf:"bytes,3,opt,name=comment,proto3,oneof" json:"comment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisassociateVPCFromHostedZoneRequest) Reset() {
+	*x = DisassociateVPCFromHostedZoneRequest{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisassociateVPCFromHostedZoneRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisassociateVPCFromHostedZoneRequest) ProtoMessage() {}
+
+func (x *DisassociateVPCFromHostedZoneRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisassociateVPCFromHostedZoneRequest.ProtoReflect.Descriptor instead.
+func (*DisassociateVPCFromHostedZoneRequest) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *DisassociateVPCFromHostedZoneRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DisassociateVPCFromHostedZoneRequest) GetVpc() *VPC {
+	if x != nil {
+		return x.Vpc
+	}
+	return nil
+}
+
+func (x *DisassociateVPCFromHostedZoneRequest) GetComment() string {
+	if x != nil && x.Comment != nil {
+		return *x.Comment
+	}
+	return ""
+}
+
+type DisassociateVPCFromHostedZoneResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ChangeInfo    *ChangeInfo            `protobuf:"bytes,1,opt,name=change_info,json=changeInfo,proto3" json:"change_info,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisassociateVPCFromHostedZoneResponse) Reset() {
+	*x = DisassociateVPCFromHostedZoneResponse{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisassociateVPCFromHostedZoneResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisassociateVPCFromHostedZoneResponse) ProtoMessage() {}
+
+func (x *DisassociateVPCFromHostedZoneResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisassociateVPCFromHostedZoneResponse.ProtoReflect.Descriptor instead.
+func (*DisassociateVPCFromHostedZoneResponse) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *DisassociateVPCFromHostedZoneResponse) GetChangeInfo() *ChangeInfo {
+	if x != nil {
+		return x.ChangeInfo
+	}
+	return nil
+}
+
+type ChangeResourceRecordSetsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	ChangeBatch   *ChangeBatch           `protobuf:"bytes,2,opt,name=change_batch,json=changeBatch,proto3" json:"change_batch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeResourceRecordSetsRequest) Reset() {
+	*x = ChangeResourceRecordSetsRequest{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeResourceRecordSetsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeResourceRecordSetsRequest) ProtoMessage() {}
+
+func (x *ChangeResourceRecordSetsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeResourceRecordSetsRequest.ProtoReflect.Descriptor instead.
+func (*ChangeResourceRecordSetsRequest) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ChangeResourceRecordSetsRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ChangeResourceRecordSetsRequest) GetChangeBatch() *ChangeBatch {
+	if x != nil {
+		return x.ChangeBatch
+	}
+	return nil
+}
+
+type ChangeResourceRecordSetsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ChangeInfo    *ChangeInfo            `protobuf:"bytes,1,opt,name=change_info,json=changeInfo,proto3" json:"change_info,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeResourceRecordSetsResponse) Reset() {
+	*x = ChangeResourceRecordSetsResponse{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeResourceRecordSetsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeResourceRecordSetsResponse) ProtoMessage() {}
+
+func (x *ChangeResourceRecordSetsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeResourceRecordSetsResponse.ProtoReflect.Descriptor instead.
+func (*ChangeResourceRecordSetsResponse) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ChangeResourceRecordSetsResponse) GetChangeInfo() *ChangeInfo {
+	if x != nil {
+		return x.ChangeInfo
+	}
+	return nil
+}
+
+type ChangeBatch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Comment       *string                `protobuf:"bytes,1,opt,name=comment,proto3,oneof" json:"comment,omitempty"`
+	Changes       []*Change              `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeBatch) Reset() {
+	*x = ChangeBatch{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeBatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeBatch) ProtoMessage() {}
+
+func (x *ChangeBatch) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeBatch.ProtoReflect.Descriptor instead.
+func (*ChangeBatch) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ChangeBatch) GetComment() string {
+	if x != nil && x.Comment != nil {
+		return *x.Comment
+	}
+	return ""
+}
+
+func (x *ChangeBatch) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+type Change struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Action            *string                `protobuf:"bytes,1,opt,name=action,proto3,oneof" json:"action,omitempty"`
+	ResourceRecordSet *ResourceRecordSet     `protobuf:"bytes,2,opt,name=resource_record_set,json=resourceRecordSet,proto3" json:"resource_record_set,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Change) GetAction() string {
+	if x != nil && x.Action != nil {
+		return *x.Action
+	}
+	return ""
+}
+
+func (x *Change) GetResourceRecordSet() *ResourceRecordSet {
+	if x != nil {
+		return x.ResourceRecordSet
+	}
+	return nil
+}
+
+// ResourceRecordSet has the members of AWS's, so that what Postern lacks is
+// refused by name. Those of routing policies are never in an answer.
+type ResourceRecordSet struct {
+	state                   protoimpl.MessageState `protogen:"open.v1"`
+	Name                    *string                `protobuf:"bytes,1,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	Type                    *string                `protobuf:"bytes,2,opt,name=type,proto3,oneof" json:"type,omitempty"`
+	SetIdentifier           *string                `protobuf:"bytes,3,opt,name=set_identifier,json=setIdentifier,proto3,oneof" json:"set_identifier,omitempty"`
+	Weight                  *int64                 `protobuf:"varint,4,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
+	Region                  *string                `protobuf:"bytes,5,opt,name=region,proto3,oneof" json:"region,omitempty"`
+	GeoLocation             *GeoLocation           `protobuf:"bytes,6,opt,name=geo_location,json=geoLocation,proto3" json:"geo_location,omitempty"`
+	Failover                *string                `protobuf:"bytes,7,opt,name=failover,proto3,oneof" json:"failover,omitempty"`
+	MultiValueAnswer        *bool                  `protobuf:"varint,8,opt,name=multi_value_answer,json=multiValueAnswer,proto3,oneof" json:"multi_value_answer,omitempty"`
+	Ttl                     *int64                 `protobuf:"varint,9,opt,name=ttl,proto3,oneof" json:"ttl,omitempty"`
+	ResourceRecords         *ResourceRecords       `protobuf:"bytes,10,opt,name=resource_records,json=resourceRecords,proto3" json:"resource_records,omitempty"`
+	AliasTarget             *AliasTarget           `protobuf:"bytes,11,opt,name=alias_target,json=aliasTarget,proto3" json:"alias_target,omitempty"`
+	HealthCheckId           *string                `protobuf:"bytes,12,opt,name=health_check_id,json=healthCheckId,proto3,oneof" json:"health_check_id,omitempty"`
+	TrafficPolicyInstanceId *string                `protobuf:"bytes,13,opt,name=traffic_policy_instance_id,json=trafficPolicyInstanceId,proto3,oneof" json:"traffic_policy_instance_id,omitempty"`
+	unknownFields           protoimpl.UnknownFields
+	sizeCache               protoimpl.SizeCache
+}
+
+func (x *ResourceRecordSet) Reset() {
+	*x = ResourceRecordSet{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceRecordSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceRecordSet) ProtoMessage() {}
+
+func (x *ResourceRecordSet) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceRecordSet.ProtoReflect.Descriptor instead.
+func (*ResourceRecordSet) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ResourceRecordSet) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *ResourceRecordSet) GetType() string {
+	if x != nil && x.Type != nil {
+		return *x.Type
+	}
+	return ""
+}
+
+func (x *ResourceRecordSet) GetSetIdentifier() string {
+	if x != nil && x.SetIdentifier != nil {
+		return *x.SetIdentifier
+	}
+	return ""
+}
+
+func (x *ResourceRecordSet) GetWeight() int64 {
+	if x != nil && x.Weight != nil {
+		return *x.Weight
+	}
+	return 0
+}
+
+func (x *ResourceRecordSet) GetRegion() string {
+	if x != nil && x.Region != nil {
+		return *x.Region
+	}
+	return ""
+}
+
+func (x *ResourceRecordSet) GetGeoLocation() *GeoLocation {
+	if x != nil {
+		return x.GeoLocation
+	}
+	return nil
+}
+
+func (x *ResourceRecordSet) GetFailover() string {
+	if x != nil && x.Failover != nil {
+		return *x.Failover
+	}
+	return ""
+}
+
+func (x *ResourceRecordSet) GetMultiValueAnswer() bool {
+	if x != nil && x.MultiValueAnswer != nil {
+		return *x.MultiValueAnswer
+	}
+	return false
+}
+
+func (x *ResourceRecordSet) GetTtl() int64 {
+	if x != nil && x.Ttl != nil {
+		return *x.Ttl
+	}
+	return 0
+}
+
+func (x *ResourceRecordSet) GetResourceRecords() *ResourceRecords {
+	if x != nil {
+		return x.ResourceRecords
+	}
+	return nil
+}
+
+func (x *ResourceRecordSet) GetAliasTarget() *AliasTarget {
+	if x != nil {
+		return x.AliasTarget
+	}
+	return nil
+}
+
+func (x *ResourceRecordSet) GetHealthCheckId() string {
+	if x != nil && x.HealthCheckId != nil {
+		return *x.HealthCheckId
+	}
+	return ""
+}
+
+func (x *ResourceRecordSet) GetTrafficPolicyInstanceId() string {
+	if x != nil && x.TrafficPolicyInstanceId != nil {
+		return *x.TrafficPolicyInstanceId
+	}
+	return ""
+}
+
+// ResourceRecords is a list that an alias does not have.
+type ResourceRecords struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Values        []*ResourceRecord      `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceRecords) Reset() {
+	*x = ResourceRecords{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceRecords) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceRecords) ProtoMessage() {}
+
+func (x *ResourceRecords) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceRecords.ProtoReflect.Descriptor instead.
+func (*ResourceRecords) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ResourceRecords) GetValues() []*ResourceRecord {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+type ResourceRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Value         *string                `protobuf:"bytes,1,opt,name=value,proto3,oneof" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceRecord) Reset() {
+	*x = ResourceRecord{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceRecord) ProtoMessage() {}
+
+func (x *ResourceRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceRecord.ProtoReflect.Descriptor instead.
+func (*ResourceRecord) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ResourceRecord) GetValue() string {
+	if x != nil && x.Value != nil {
+		return *x.Value
+	}
+	return ""
+}
+
+type AliasTarget struct {
+	state                protoimpl.MessageState `protogen:"open.v1"`
+	HostedZoneId         *string                `protobuf:"bytes,1,opt,name=hosted_zone_id,json=hostedZoneId,proto3,oneof" json:"hosted_zone_id,omitempty"`
+	DnsName              *string                `protobuf:"bytes,2,opt,name=dns_name,json=dnsName,proto3,oneof" json:"dns_name,omitempty"`
+	EvaluateTargetHealth *bool                  `protobuf:"varint,3,opt,name=evaluate_target_health,json=evaluateTargetHealth,proto3,oneof" json:"evaluate_target_health,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *AliasTarget) Reset() {
+	*x = AliasTarget{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AliasTarget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AliasTarget) ProtoMessage() {}
+
+func (x *AliasTarget) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AliasTarget.ProtoReflect.Descriptor instead.
+func (*AliasTarget) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *AliasTarget) GetHostedZoneId() string {
+	if x != nil && x.HostedZoneId != nil {
+		return *x.HostedZoneId
+	}
+	return ""
+}
+
+func (x *AliasTarget) GetDnsName() string {
+	if x != nil && x.DnsName != nil {
+		return *x.DnsName
+	}
+	return ""
+}
+
+func (x *AliasTarget) GetEvaluateTargetHealth() bool {
+	if x != nil && x.EvaluateTargetHealth != nil {
+		return *x.EvaluateTargetHealth
+	}
+	return false
+}
+
+type GeoLocation struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	ContinentCode   *string                `protobuf:"bytes,1,opt,name=continent_code,json=continentCode,proto3,oneof" json:"continent_code,omitempty"`
+	CountryCode     *string                `protobuf:"bytes,2,opt,name=country_code,json=countryCode,proto3,oneof" json:"country_code,omitempty"`
+	SubdivisionCode *string                `protobuf:"bytes,3,opt,name=subdivision_code,json=subdivisionCode,proto3,oneof" json:"subdivision_code,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *GeoLocation) Reset() {
+	*x = GeoLocation{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GeoLocation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GeoLocation) ProtoMessage() {}
+
+func (x *GeoLocation) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GeoLocation.ProtoReflect.Descriptor instead.
+func (*GeoLocation) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *GeoLocation) GetContinentCode() string {
+	if x != nil && x.ContinentCode != nil {
+		return *x.ContinentCode
+	}
+	return ""
+}
+
+func (x *GeoLocation) GetCountryCode() string {
+	if x != nil && x.CountryCode != nil {
+		return *x.CountryCode
+	}
+	return ""
+}
+
+func (x *GeoLocation) GetSubdivisionCode() string {
+	if x != nil && x.SubdivisionCode != nil {
+		return *x.SubdivisionCode
+	}
+	return ""
+}
+
+type ListResourceRecordSetsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name          *string                `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	Type          *string                `protobuf:"bytes,3,opt,name=type,proto3,oneof" json:"type,omitempty"`
+	Identifier    *string                `protobuf:"bytes,4,opt,name=identifier,proto3,oneof" json:"identifier,omitempty"`
+	Maxitems      *string                `protobuf:"bytes,5,opt,name=maxitems,proto3,oneof" json:"maxitems,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListResourceRecordSetsRequest) Reset() {
+	*x = ListResourceRecordSetsRequest{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListResourceRecordSetsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListResourceRecordSetsRequest) ProtoMessage() {}
+
+func (x *ListResourceRecordSetsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListResourceRecordSetsRequest.ProtoReflect.Descriptor instead.
+func (*ListResourceRecordSetsRequest) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ListResourceRecordSetsRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ListResourceRecordSetsRequest) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *ListResourceRecordSetsRequest) GetType() string {
+	if x != nil && x.Type != nil {
+		return *x.Type
+	}
+	return ""
+}
+
+func (x *ListResourceRecordSetsRequest) GetIdentifier() string {
+	if x != nil && x.Identifier != nil {
+		return *x.Identifier
+	}
+	return ""
+}
+
+func (x *ListResourceRecordSetsRequest) GetMaxitems() string {
+	if x != nil && x.Maxitems != nil {
+		return *x.Maxitems
+	}
+	return ""
+}
+
+type ListResourceRecordSetsResponse struct {
+	state                protoimpl.MessageState `protogen:"open.v1"`
+	ResourceRecordSets   []*ResourceRecordSet   `protobuf:"bytes,1,rep,name=resource_record_sets,json=resourceRecordSets,proto3" json:"resource_record_sets,omitempty"`
+	IsTruncated          *bool                  `protobuf:"varint,2,opt,name=is_truncated,json=isTruncated,proto3,oneof" json:"is_truncated,omitempty"`
+	NextRecordName       *string                `protobuf:"bytes,3,opt,name=next_record_name,json=nextRecordName,proto3,oneof" json:"next_record_name,omitempty"`
+	NextRecordType       *string                `protobuf:"bytes,4,opt,name=next_record_type,json=nextRecordType,proto3,oneof" json:"next_record_type,omitempty"`
+	NextRecordIdentifier *string                `protobuf:"bytes,5,opt,name=next_record_identifier,json=nextRecordIdentifier,proto3,oneof" json:"next_record_identifier,omitempty"`
+	MaxItems             *string                `protobuf:"bytes,6,opt,name=max_items,json=maxItems,proto3,oneof" json:"max_items,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *ListResourceRecordSetsResponse) Reset() {
+	*x = ListResourceRecordSetsResponse{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListResourceRecordSetsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListResourceRecordSetsResponse) ProtoMessage() {}
+
+func (x *ListResourceRecordSetsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListResourceRecordSetsResponse.ProtoReflect.Descriptor instead.
+func (*ListResourceRecordSetsResponse) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ListResourceRecordSetsResponse) GetResourceRecordSets() []*ResourceRecordSet {
+	if x != nil {
+		return x.ResourceRecordSets
+	}
+	return nil
+}
+
+func (x *ListResourceRecordSetsResponse) GetIsTruncated() bool {
+	if x != nil && x.IsTruncated != nil {
+		return *x.IsTruncated
+	}
+	return false
+}
+
+func (x *ListResourceRecordSetsResponse) GetNextRecordName() string {
+	if x != nil && x.NextRecordName != nil {
+		return *x.NextRecordName
+	}
+	return ""
+}
+
+func (x *ListResourceRecordSetsResponse) GetNextRecordType() string {
+	if x != nil && x.NextRecordType != nil {
+		return *x.NextRecordType
+	}
+	return ""
+}
+
+func (x *ListResourceRecordSetsResponse) GetNextRecordIdentifier() string {
+	if x != nil && x.NextRecordIdentifier != nil {
+		return *x.NextRecordIdentifier
+	}
+	return ""
+}
+
+func (x *ListResourceRecordSetsResponse) GetMaxItems() string {
+	if x != nil && x.MaxItems != nil {
+		return *x.MaxItems
+	}
+	return ""
+}
+
+type TestDNSAnswerRequest struct {
+	state                 protoimpl.MessageState `protogen:"open.v1"`
+	Hostedzoneid          *string                `protobuf:"bytes,1,opt,name=hostedzoneid,proto3,oneof" json:"hostedzoneid,omitempty"`
+	Recordname            *string                `protobuf:"bytes,2,opt,name=recordname,proto3,oneof" json:"recordname,omitempty"`
+	Recordtype            *string                `protobuf:"bytes,3,opt,name=recordtype,proto3,oneof" json:"recordtype,omitempty"`
+	Resolverip            *string                `protobuf:"bytes,4,opt,name=resolverip,proto3,oneof" json:"resolverip,omitempty"`
+	Edns0Clientsubnetip   *string                `protobuf:"bytes,5,opt,name=edns0clientsubnetip,proto3,oneof" json:"edns0clientsubnetip,omitempty"`
+	Edns0Clientsubnetmask *string                `protobuf:"bytes,6,opt,name=edns0clientsubnetmask,proto3,oneof" json:"edns0clientsubnetmask,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
+}
+
+func (x *TestDNSAnswerRequest) Reset() {
+	*x = TestDNSAnswerRequest{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestDNSAnswerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestDNSAnswerRequest) ProtoMessage() {}
+
+func (x *TestDNSAnswerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestDNSAnswerRequest.ProtoReflect.Descriptor instead.
+func (*TestDNSAnswerRequest) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *TestDNSAnswerRequest) GetHostedzoneid() string {
+	if x != nil && x.Hostedzoneid != nil {
+		return *x.Hostedzoneid
+	}
+	return ""
+}
+
+func (x *TestDNSAnswerRequest) GetRecordname() string {
+	if x != nil && x.Recordname != nil {
+		return *x.Recordname
+	}
+	return ""
+}
+
+func (x *TestDNSAnswerRequest) GetRecordtype() string {
+	if x != nil && x.Recordtype != nil {
+		return *x.Recordtype
+	}
+	return ""
+}
+
+func (x *TestDNSAnswerRequest) GetResolverip() string {
+	if x != nil && x.Resolverip != nil {
+		return *x.Resolverip
+	}
+	return ""
+}
+
+func (x *TestDNSAnswerRequest) GetEdns0Clientsubnetip() string {
+	if x != nil && x.Edns0Clientsubnetip != nil {
+		return *x.Edns0Clientsubnetip
+	}
+	return ""
+}
+
+func (x *TestDNSAnswerRequest) GetEdns0Clientsubnetmask() string {
+	if x != nil && x.Edns0Clientsubnetmask != nil {
+		return *x.Edns0Clientsubnetmask
+	}
+	return ""
+}
+
+type TestDNSAnswerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Nameserver    *string                `protobuf:"bytes,1,opt,name=nameserver,proto3,oneof" json:"nameserver,omitempty"`
+	RecordName    *string                `protobuf:"bytes,2,opt,name=record_name,json=recordName,proto3,oneof" json:"record_name,omitempty"`
+	RecordType    *string                `protobuf:"bytes,3,opt,name=record_type,json=recordType,proto3,oneof" json:"record_type,omitempty"`
+	RecordData    []string               `protobuf:"bytes,4,rep,name=record_data,json=recordData,proto3" json:"record_data,omitempty"`
+	ResponseCode  *string                `protobuf:"bytes,5,opt,name=response_code,json=responseCode,proto3,oneof" json:"response_code,omitempty"`
+	Protocol      *string                `protobuf:"bytes,6,opt,name=protocol,proto3,oneof" json:"protocol,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestDNSAnswerResponse) Reset() {
+	*x = TestDNSAnswerResponse{}
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestDNSAnswerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestDNSAnswerResponse) ProtoMessage() {}
+
+func (x *TestDNSAnswerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_route53_v1_route53_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestDNSAnswerResponse.ProtoReflect.Descriptor instead.
+func (*TestDNSAnswerResponse) Descriptor() ([]byte, []int) {
+	return file_postern_route53_v1_route53_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *TestDNSAnswerResponse) GetNameserver() string {
+	if x != nil && x.Nameserver != nil {
+		return *x.Nameserver
+	}
+	return ""
+}
+
+func (x *TestDNSAnswerResponse) GetRecordName() string {
+	if x != nil && x.RecordName != nil {
+		return *x.RecordName
+	}
+	return ""
+}
+
+func (x *TestDNSAnswerResponse) GetRecordType() string {
+	if x != nil && x.RecordType != nil {
+		return *x.RecordType
+	}
+	return ""
+}
+
+func (x *TestDNSAnswerResponse) GetRecordData() []string {
+	if x != nil {
+		return x.RecordData
+	}
+	return nil
+}
+
+func (x *TestDNSAnswerResponse) GetResponseCode() string {
+	if x != nil && x.ResponseCode != nil {
+		return *x.ResponseCode
+	}
+	return ""
+}
+
+func (x *TestDNSAnswerResponse) GetProtocol() string {
+	if x != nil && x.Protocol != nil {
+		return *x.Protocol
+	}
+	return ""
+}
+
 var File_postern_route53_v1_route53_proto protoreflect.FileDescriptor
 
 const file_postern_route53_v1_route53_proto_rawDesc = "" +
@@ -202,8 +2607,329 @@ const file_postern_route53_v1_route53_proto_rawDesc = "" +
 	"\a_statusB\x0f\n" +
 	"\r_submitted_atB\n" +
 	"\n" +
-	"\b_comment2\xd0\x01\n" +
-	"\aRoute53\x12y\n" +
+	"\b_comment\"\xa3\x03\n" +
+	"\x17CreateHostedZoneRequest\x12#\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xaa\xbb\x18\x06\x12\x04NameH\x00R\x04name\x88\x01\x01\x124\n" +
+	"\x03vpc\x18\x02 \x01(\v2\x17.postern.route53.v1.VPCB\t\xaa\xbb\x18\x05\x12\x03VPCR\x03vpc\x12E\n" +
+	"\x10caller_reference\x18\x03 \x01(\tB\x15\xaa\xbb\x18\x11\x12\x0fCallerReferenceH\x01R\x0fcallerReference\x88\x01\x01\x12j\n" +
+	"\x12hosted_zone_config\x18\x04 \x01(\v2$.postern.route53.v1.HostedZoneConfigB\x16\xaa\xbb\x18\x12\x12\x10HostedZoneConfigR\x10hostedZoneConfig\x12F\n" +
+	"\x11delegation_set_id\x18\x05 \x01(\tB\x15\xaa\xbb\x18\x11\x12\x0fDelegationSetIdH\x02R\x0fdelegationSetId\x88\x01\x01B\a\n" +
+	"\x05_nameB\x13\n" +
+	"\x11_caller_referenceB\x14\n" +
+	"\x12_delegation_set_id\"\x93\x03\n" +
+	"\x18CreateHostedZoneResponse\x12Q\n" +
+	"\vhosted_zone\x18\x01 \x01(\v2\x1e.postern.route53.v1.HostedZoneB\x10\xaa\xbb\x18\f\x12\n" +
+	"HostedZoneR\n" +
+	"hostedZone\x12Q\n" +
+	"\vchange_info\x18\x02 \x01(\v2\x1e.postern.route53.v1.ChangeInfoB\x10\xaa\xbb\x18\f\x12\n" +
+	"ChangeInfoR\n" +
+	"changeInfo\x12]\n" +
+	"\x0edelegation_set\x18\x03 \x01(\v2!.postern.route53.v1.DelegationSetB\x13\xaa\xbb\x18\x0f\x12\rDelegationSetR\rdelegationSet\x124\n" +
+	"\x03vpc\x18\x04 \x01(\v2\x17.postern.route53.v1.VPCB\t\xaa\xbb\x18\x05\x12\x03VPCR\x03vpc\x12/\n" +
+	"\blocation\x18\x05 \x01(\tB\x0e\xaa\xbb\x18\n" +
+	"R\bLocationH\x00R\blocation\x88\x01\x01B\v\n" +
+	"\t_location\"\x84\x03\n" +
+	"\n" +
+	"HostedZone\x12\x1d\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xaa\xbb\x18\x04\x12\x02IdH\x00R\x02id\x88\x01\x01\x12#\n" +
+	"\x04name\x18\x02 \x01(\tB\n" +
+	"\xaa\xbb\x18\x06\x12\x04NameH\x01R\x04name\x88\x01\x01\x12E\n" +
+	"\x10caller_reference\x18\x03 \x01(\tB\x15\xaa\xbb\x18\x11\x12\x0fCallerReferenceH\x02R\x0fcallerReference\x88\x01\x01\x12J\n" +
+	"\x06config\x18\x04 \x01(\v2$.postern.route53.v1.HostedZoneConfigB\f\xaa\xbb\x18\b\x12\x06ConfigR\x06config\x12\\\n" +
+	"\x19resource_record_set_count\x18\x05 \x01(\x03B\x1c\xaa\xbb\x18\x18\x12\x16ResourceRecordSetCountH\x03R\x16resourceRecordSetCount\x88\x01\x01B\x05\n" +
+	"\x03_idB\a\n" +
+	"\x05_nameB\x13\n" +
+	"\x11_caller_referenceB\x1c\n" +
+	"\x1a_resource_record_set_count\"\x98\x01\n" +
+	"\x10HostedZoneConfig\x12,\n" +
+	"\acomment\x18\x01 \x01(\tB\r\xaa\xbb\x18\t\x12\aCommentH\x00R\acomment\x88\x01\x01\x129\n" +
+	"\fprivate_zone\x18\x02 \x01(\bB\x11\xaa\xbb\x18\r\x12\vPrivateZoneH\x01R\vprivateZone\x88\x01\x01B\n" +
+	"\n" +
+	"\b_commentB\x0f\n" +
+	"\r_private_zone\"Q\n" +
+	"\rDelegationSet\x12@\n" +
+	"\fname_servers\x18\x01 \x03(\tB\x1d\xaa\xbb\x18\x19\x12\vNameServers\x1a\n" +
+	"NameServerR\vnameServers\"}\n" +
+	"\x03VPC\x123\n" +
+	"\n" +
+	"vpc_region\x18\x01 \x01(\tB\x0f\xaa\xbb\x18\v\x12\tVPCRegionH\x00R\tvpcRegion\x88\x01\x01\x12'\n" +
+	"\x06vpc_id\x18\x02 \x01(\tB\v\xaa\xbb\x18\a\x12\x05VPCIdH\x01R\x05vpcId\x88\x01\x01B\r\n" +
+	"\v_vpc_regionB\t\n" +
+	"\a_vpc_id\"D\n" +
+	"\x04VPCs\x12<\n" +
+	"\x06values\x18\x01 \x03(\v2\x17.postern.route53.v1.VPCB\v\xaa\xbb\x18\a\x12\x03VPC \x01R\x06values\"&\n" +
+	"\x14GetHostedZoneRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x83\x02\n" +
+	"\x15GetHostedZoneResponse\x12Q\n" +
+	"\vhosted_zone\x18\x01 \x01(\v2\x1e.postern.route53.v1.HostedZoneB\x10\xaa\xbb\x18\f\x12\n" +
+	"HostedZoneR\n" +
+	"hostedZone\x12]\n" +
+	"\x0edelegation_set\x18\x02 \x01(\v2!.postern.route53.v1.DelegationSetB\x13\xaa\xbb\x18\x0f\x12\rDelegationSetR\rdelegationSet\x128\n" +
+	"\x04vpcs\x18\x03 \x01(\v2\x18.postern.route53.v1.VPCsB\n" +
+	"\xaa\xbb\x18\x06\x12\x04VPCsR\x04vpcs\"t\n" +
+	"\x1eUpdateHostedZoneCommentRequest\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xaa\xbb\x18\x04\x12\x02IdR\x02id\x12,\n" +
+	"\acomment\x18\x02 \x01(\tB\r\xaa\xbb\x18\t\x12\aCommentH\x00R\acomment\x88\x01\x01B\n" +
+	"\n" +
+	"\b_comment\"t\n" +
+	"\x1fUpdateHostedZoneCommentResponse\x12Q\n" +
+	"\vhosted_zone\x18\x01 \x01(\v2\x1e.postern.route53.v1.HostedZoneB\x10\xaa\xbb\x18\f\x12\n" +
+	"HostedZoneR\n" +
+	"hostedZone\")\n" +
+	"\x17DeleteHostedZoneRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"m\n" +
+	"\x18DeleteHostedZoneResponse\x12Q\n" +
+	"\vchange_info\x18\x01 \x01(\v2\x1e.postern.route53.v1.ChangeInfoB\x10\xaa\xbb\x18\f\x12\n" +
+	"ChangeInfoR\n" +
+	"changeInfo\"\xf1\x01\n" +
+	"\x16ListHostedZonesRequest\x12\x1b\n" +
+	"\x06marker\x18\x01 \x01(\tH\x00R\x06marker\x88\x01\x01\x12\x1f\n" +
+	"\bmaxitems\x18\x02 \x01(\tH\x01R\bmaxitems\x88\x01\x01\x12-\n" +
+	"\x0fdelegationsetid\x18\x03 \x01(\tH\x02R\x0fdelegationsetid\x88\x01\x01\x12+\n" +
+	"\x0ehostedzonetype\x18\x04 \x01(\tH\x03R\x0ehostedzonetype\x88\x01\x01B\t\n" +
+	"\a_markerB\v\n" +
+	"\t_maxitemsB\x12\n" +
+	"\x10_delegationsetidB\x11\n" +
+	"\x0f_hostedzonetype\"\x85\x03\n" +
+	"\x17ListHostedZonesResponse\x12`\n" +
+	"\fhosted_zones\x18\x01 \x03(\v2\x1e.postern.route53.v1.HostedZoneB\x1d\xaa\xbb\x18\x19\x12\vHostedZones\x1a\n" +
+	"HostedZoneR\vhostedZones\x12)\n" +
+	"\x06marker\x18\x02 \x01(\tB\f\xaa\xbb\x18\b\x12\x06MarkerH\x00R\x06marker\x88\x01\x01\x129\n" +
+	"\fis_truncated\x18\x03 \x01(\bB\x11\xaa\xbb\x18\r\x12\vIsTruncatedH\x01R\visTruncated\x88\x01\x01\x126\n" +
+	"\vnext_marker\x18\x04 \x01(\tB\x10\xaa\xbb\x18\f\x12\n" +
+	"NextMarkerH\x02R\n" +
+	"nextMarker\x88\x01\x01\x120\n" +
+	"\tmax_items\x18\x05 \x01(\tB\x0e\xaa\xbb\x18\n" +
+	"\x12\bMaxItemsH\x03R\bmaxItems\x88\x01\x01B\t\n" +
+	"\a_markerB\x0f\n" +
+	"\r_is_truncatedB\x0e\n" +
+	"\f_next_markerB\f\n" +
+	"\n" +
+	"_max_items\"\xb1\x01\n" +
+	"\x1cListHostedZonesByNameRequest\x12\x1d\n" +
+	"\adnsname\x18\x01 \x01(\tH\x00R\adnsname\x88\x01\x01\x12'\n" +
+	"\fhostedzoneid\x18\x02 \x01(\tH\x01R\fhostedzoneid\x88\x01\x01\x12\x1f\n" +
+	"\bmaxitems\x18\x03 \x01(\tH\x02R\bmaxitems\x88\x01\x01B\n" +
+	"\n" +
+	"\b_dnsnameB\x0f\n" +
+	"\r_hostedzoneidB\v\n" +
+	"\t_maxitems\"\xcd\x04\n" +
+	"\x1dListHostedZonesByNameResponse\x12`\n" +
+	"\fhosted_zones\x18\x01 \x03(\v2\x1e.postern.route53.v1.HostedZoneB\x1d\xaa\xbb\x18\x19\x12\vHostedZones\x1a\n" +
+	"HostedZoneR\vhostedZones\x12-\n" +
+	"\bdns_name\x18\x02 \x01(\tB\r\xaa\xbb\x18\t\x12\aDNSNameH\x00R\adnsName\x88\x01\x01\x12=\n" +
+	"\x0ehosted_zone_id\x18\x03 \x01(\tB\x12\xaa\xbb\x18\x0e\x12\fHostedZoneIdH\x01R\fhostedZoneId\x88\x01\x01\x129\n" +
+	"\fis_truncated\x18\x04 \x01(\bB\x11\xaa\xbb\x18\r\x12\vIsTruncatedH\x02R\visTruncated\x88\x01\x01\x12:\n" +
+	"\rnext_dns_name\x18\x05 \x01(\tB\x11\xaa\xbb\x18\r\x12\vNextDNSNameH\x03R\vnextDnsName\x88\x01\x01\x12J\n" +
+	"\x13next_hosted_zone_id\x18\x06 \x01(\tB\x16\xaa\xbb\x18\x12\x12\x10NextHostedZoneIdH\x04R\x10nextHostedZoneId\x88\x01\x01\x120\n" +
+	"\tmax_items\x18\a \x01(\tB\x0e\xaa\xbb\x18\n" +
+	"\x12\bMaxItemsH\x05R\bmaxItems\x88\x01\x01B\v\n" +
+	"\t_dns_nameB\x11\n" +
+	"\x0f_hosted_zone_idB\x0f\n" +
+	"\r_is_truncatedB\x10\n" +
+	"\x0e_next_dns_nameB\x16\n" +
+	"\x14_next_hosted_zone_idB\f\n" +
+	"\n" +
+	"_max_items\"\xd2\x01\n" +
+	"\x1bListHostedZonesByVPCRequest\x12\x19\n" +
+	"\x05vpcid\x18\x01 \x01(\tH\x00R\x05vpcid\x88\x01\x01\x12!\n" +
+	"\tvpcregion\x18\x02 \x01(\tH\x01R\tvpcregion\x88\x01\x01\x12\x1f\n" +
+	"\bmaxitems\x18\x03 \x01(\tH\x02R\bmaxitems\x88\x01\x01\x12!\n" +
+	"\tnexttoken\x18\x04 \x01(\tH\x03R\tnexttoken\x88\x01\x01B\b\n" +
+	"\x06_vpcidB\f\n" +
+	"\n" +
+	"_vpcregionB\v\n" +
+	"\t_maxitemsB\f\n" +
+	"\n" +
+	"_nexttoken\"\xac\x02\n" +
+	"\x1cListHostedZonesByVPCResponse\x12\x87\x01\n" +
+	"\x15hosted_zone_summaries\x18\x01 \x03(\v2%.postern.route53.v1.HostedZoneSummaryB,\xaa\xbb\x18(\x12\x13HostedZoneSummaries\x1a\x11HostedZoneSummaryR\x13hostedZoneSummaries\x120\n" +
+	"\tmax_items\x18\x02 \x01(\tB\x0e\xaa\xbb\x18\n" +
+	"\x12\bMaxItemsH\x00R\bmaxItems\x88\x01\x01\x123\n" +
+	"\n" +
+	"next_token\x18\x03 \x01(\tB\x0f\xaa\xbb\x18\v\x12\tNextTokenH\x01R\tnextToken\x88\x01\x01B\f\n" +
+	"\n" +
+	"_max_itemsB\r\n" +
+	"\v_next_token\"\xdb\x01\n" +
+	"\x11HostedZoneSummary\x12=\n" +
+	"\x0ehosted_zone_id\x18\x01 \x01(\tB\x12\xaa\xbb\x18\x0e\x12\fHostedZoneIdH\x00R\fhostedZoneId\x88\x01\x01\x12#\n" +
+	"\x04name\x18\x02 \x01(\tB\n" +
+	"\xaa\xbb\x18\x06\x12\x04NameH\x01R\x04name\x88\x01\x01\x12F\n" +
+	"\x05owner\x18\x03 \x01(\v2#.postern.route53.v1.HostedZoneOwnerB\v\xaa\xbb\x18\a\x12\x05OwnerR\x05ownerB\x11\n" +
+	"\x0f_hosted_zone_idB\a\n" +
+	"\x05_name\"e\n" +
+	"\x0fHostedZoneOwner\x12?\n" +
+	"\x0eowning_account\x18\x01 \x01(\tB\x13\xaa\xbb\x18\x0f\x12\rOwningAccountH\x00R\rowningAccount\x88\x01\x01B\x11\n" +
+	"\x0f_owning_account\"\x1b\n" +
+	"\x19GetHostedZoneCountRequest\"z\n" +
+	"\x1aGetHostedZoneCountResponse\x12F\n" +
+	"\x11hosted_zone_count\x18\x01 \x01(\x03B\x15\xaa\xbb\x18\x11\x12\x0fHostedZoneCountH\x00R\x0fhostedZoneCount\x88\x01\x01B\x14\n" +
+	"\x12_hosted_zone_count\"\xad\x01\n" +
+	"!AssociateVPCWithHostedZoneRequest\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xaa\xbb\x18\x04\x12\x02IdR\x02id\x124\n" +
+	"\x03vpc\x18\x02 \x01(\v2\x17.postern.route53.v1.VPCB\t\xaa\xbb\x18\x05\x12\x03VPCR\x03vpc\x12,\n" +
+	"\acomment\x18\x03 \x01(\tB\r\xaa\xbb\x18\t\x12\aCommentH\x00R\acomment\x88\x01\x01B\n" +
+	"\n" +
+	"\b_comment\"w\n" +
+	"\"AssociateVPCWithHostedZoneResponse\x12Q\n" +
+	"\vchange_info\x18\x01 \x01(\v2\x1e.postern.route53.v1.ChangeInfoB\x10\xaa\xbb\x18\f\x12\n" +
+	"ChangeInfoR\n" +
+	"changeInfo\"\xb0\x01\n" +
+	"$DisassociateVPCFromHostedZoneRequest\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xaa\xbb\x18\x04\x12\x02IdR\x02id\x124\n" +
+	"\x03vpc\x18\x02 \x01(\v2\x17.postern.route53.v1.VPCB\t\xaa\xbb\x18\x05\x12\x03VPCR\x03vpc\x12,\n" +
+	"\acomment\x18\x03 \x01(\tB\r\xaa\xbb\x18\t\x12\aCommentH\x00R\acomment\x88\x01\x01B\n" +
+	"\n" +
+	"\b_comment\"z\n" +
+	"%DisassociateVPCFromHostedZoneResponse\x12Q\n" +
+	"\vchange_info\x18\x01 \x01(\v2\x1e.postern.route53.v1.ChangeInfoB\x10\xaa\xbb\x18\f\x12\n" +
+	"ChangeInfoR\n" +
+	"changeInfo\"\x92\x01\n" +
+	"\x1fChangeResourceRecordSetsRequest\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xaa\xbb\x18\x04\x12\x02IdR\x02id\x12U\n" +
+	"\fchange_batch\x18\x02 \x01(\v2\x1f.postern.route53.v1.ChangeBatchB\x11\xaa\xbb\x18\r\x12\vChangeBatchR\vchangeBatch\"u\n" +
+	" ChangeResourceRecordSetsResponse\x12Q\n" +
+	"\vchange_info\x18\x01 \x01(\v2\x1e.postern.route53.v1.ChangeInfoB\x10\xaa\xbb\x18\f\x12\n" +
+	"ChangeInfoR\n" +
+	"changeInfo\"\x94\x01\n" +
+	"\vChangeBatch\x12,\n" +
+	"\acomment\x18\x01 \x01(\tB\r\xaa\xbb\x18\t\x12\aCommentH\x00R\acomment\x88\x01\x01\x12K\n" +
+	"\achanges\x18\x02 \x03(\v2\x1a.postern.route53.v1.ChangeB\x15\xaa\xbb\x18\x11\x12\aChanges\x1a\x06ChangeR\achangesB\n" +
+	"\n" +
+	"\b_comment\"\xae\x01\n" +
+	"\x06Change\x12)\n" +
+	"\x06action\x18\x01 \x01(\tB\f\xaa\xbb\x18\b\x12\x06ActionH\x00R\x06action\x88\x01\x01\x12n\n" +
+	"\x13resource_record_set\x18\x02 \x01(\v2%.postern.route53.v1.ResourceRecordSetB\x17\xaa\xbb\x18\x13\x12\x11ResourceRecordSetR\x11resourceRecordSetB\t\n" +
+	"\a_action\"\xe4\a\n" +
+	"\x11ResourceRecordSet\x12#\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xaa\xbb\x18\x06\x12\x04NameH\x00R\x04name\x88\x01\x01\x12#\n" +
+	"\x04type\x18\x02 \x01(\tB\n" +
+	"\xaa\xbb\x18\x06\x12\x04TypeH\x01R\x04type\x88\x01\x01\x12?\n" +
+	"\x0eset_identifier\x18\x03 \x01(\tB\x13\xaa\xbb\x18\x0f\x12\rSetIdentifierH\x02R\rsetIdentifier\x88\x01\x01\x12)\n" +
+	"\x06weight\x18\x04 \x01(\x03B\f\xaa\xbb\x18\b\x12\x06WeightH\x03R\x06weight\x88\x01\x01\x12)\n" +
+	"\x06region\x18\x05 \x01(\tB\f\xaa\xbb\x18\b\x12\x06RegionH\x04R\x06region\x88\x01\x01\x12U\n" +
+	"\fgeo_location\x18\x06 \x01(\v2\x1f.postern.route53.v1.GeoLocationB\x11\xaa\xbb\x18\r\x12\vGeoLocationR\vgeoLocation\x12/\n" +
+	"\bfailover\x18\a \x01(\tB\x0e\xaa\xbb\x18\n" +
+	"\x12\bFailoverH\x05R\bfailover\x88\x01\x01\x12I\n" +
+	"\x12multi_value_answer\x18\b \x01(\bB\x16\xaa\xbb\x18\x12\x12\x10MultiValueAnswerH\x06R\x10multiValueAnswer\x88\x01\x01\x12 \n" +
+	"\x03ttl\x18\t \x01(\x03B\t\xaa\xbb\x18\x05\x12\x03TTLH\aR\x03ttl\x88\x01\x01\x12e\n" +
+	"\x10resource_records\x18\n" +
+	" \x01(\v2#.postern.route53.v1.ResourceRecordsB\x15\xaa\xbb\x18\x11\x12\x0fResourceRecordsR\x0fresourceRecords\x12U\n" +
+	"\falias_target\x18\v \x01(\v2\x1f.postern.route53.v1.AliasTargetB\x11\xaa\xbb\x18\r\x12\vAliasTargetR\valiasTarget\x12@\n" +
+	"\x0fhealth_check_id\x18\f \x01(\tB\x13\xaa\xbb\x18\x0f\x12\rHealthCheckIdH\bR\rhealthCheckId\x88\x01\x01\x12_\n" +
+	"\x1atraffic_policy_instance_id\x18\r \x01(\tB\x1d\xaa\xbb\x18\x19\x12\x17TrafficPolicyInstanceIdH\tR\x17trafficPolicyInstanceId\x88\x01\x01B\a\n" +
+	"\x05_nameB\a\n" +
+	"\x05_typeB\x11\n" +
+	"\x0f_set_identifierB\t\n" +
+	"\a_weightB\t\n" +
+	"\a_regionB\v\n" +
+	"\t_failoverB\x15\n" +
+	"\x13_multi_value_answerB\x06\n" +
+	"\x04_ttlB\x12\n" +
+	"\x10_health_check_idB\x1d\n" +
+	"\x1b_traffic_policy_instance_id\"e\n" +
+	"\x0fResourceRecords\x12R\n" +
+	"\x06values\x18\x01 \x03(\v2\".postern.route53.v1.ResourceRecordB\x16\xaa\xbb\x18\x12\x12\x0eResourceRecord \x01R\x06values\"B\n" +
+	"\x0eResourceRecord\x12&\n" +
+	"\x05value\x18\x01 \x01(\tB\v\xaa\xbb\x18\a\x12\x05ValueH\x00R\x05value\x88\x01\x01B\b\n" +
+	"\x06_value\"\x8d\x02\n" +
+	"\vAliasTarget\x12=\n" +
+	"\x0ehosted_zone_id\x18\x01 \x01(\tB\x12\xaa\xbb\x18\x0e\x12\fHostedZoneIdH\x00R\fhostedZoneId\x88\x01\x01\x12-\n" +
+	"\bdns_name\x18\x02 \x01(\tB\r\xaa\xbb\x18\t\x12\aDNSNameH\x01R\adnsName\x88\x01\x01\x12U\n" +
+	"\x16evaluate_target_health\x18\x03 \x01(\bB\x1a\xaa\xbb\x18\x16\x12\x14EvaluateTargetHealthH\x02R\x14evaluateTargetHealth\x88\x01\x01B\x11\n" +
+	"\x0f_hosted_zone_idB\v\n" +
+	"\t_dns_nameB\x19\n" +
+	"\x17_evaluate_target_health\"\x89\x02\n" +
+	"\vGeoLocation\x12?\n" +
+	"\x0econtinent_code\x18\x01 \x01(\tB\x13\xaa\xbb\x18\x0f\x12\rContinentCodeH\x00R\rcontinentCode\x88\x01\x01\x129\n" +
+	"\fcountry_code\x18\x02 \x01(\tB\x11\xaa\xbb\x18\r\x12\vCountryCodeH\x01R\vcountryCode\x88\x01\x01\x12E\n" +
+	"\x10subdivision_code\x18\x03 \x01(\tB\x15\xaa\xbb\x18\x11\x12\x0fSubdivisionCodeH\x02R\x0fsubdivisionCode\x88\x01\x01B\x11\n" +
+	"\x0f_continent_codeB\x0f\n" +
+	"\r_country_codeB\x13\n" +
+	"\x11_subdivision_code\"\xd5\x01\n" +
+	"\x1dListResourceRecordSetsRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
+	"\x04name\x18\x02 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x17\n" +
+	"\x04type\x18\x03 \x01(\tH\x01R\x04type\x88\x01\x01\x12#\n" +
+	"\n" +
+	"identifier\x18\x04 \x01(\tH\x02R\n" +
+	"identifier\x88\x01\x01\x12\x1f\n" +
+	"\bmaxitems\x18\x05 \x01(\tH\x03R\bmaxitems\x88\x01\x01B\a\n" +
+	"\x05_nameB\a\n" +
+	"\x05_typeB\r\n" +
+	"\v_identifierB\v\n" +
+	"\t_maxitems\"\xd9\x04\n" +
+	"\x1eListResourceRecordSetsResponse\x12\x84\x01\n" +
+	"\x14resource_record_sets\x18\x01 \x03(\v2%.postern.route53.v1.ResourceRecordSetB+\xaa\xbb\x18'\x12\x12ResourceRecordSets\x1a\x11ResourceRecordSetR\x12resourceRecordSets\x129\n" +
+	"\fis_truncated\x18\x02 \x01(\bB\x11\xaa\xbb\x18\r\x12\vIsTruncatedH\x00R\visTruncated\x88\x01\x01\x12C\n" +
+	"\x10next_record_name\x18\x03 \x01(\tB\x14\xaa\xbb\x18\x10\x12\x0eNextRecordNameH\x01R\x0enextRecordName\x88\x01\x01\x12C\n" +
+	"\x10next_record_type\x18\x04 \x01(\tB\x14\xaa\xbb\x18\x10\x12\x0eNextRecordTypeH\x02R\x0enextRecordType\x88\x01\x01\x12U\n" +
+	"\x16next_record_identifier\x18\x05 \x01(\tB\x1a\xaa\xbb\x18\x16\x12\x14NextRecordIdentifierH\x03R\x14nextRecordIdentifier\x88\x01\x01\x120\n" +
+	"\tmax_items\x18\x06 \x01(\tB\x0e\xaa\xbb\x18\n" +
+	"\x12\bMaxItemsH\x04R\bmaxItems\x88\x01\x01B\x0f\n" +
+	"\r_is_truncatedB\x13\n" +
+	"\x11_next_record_nameB\x13\n" +
+	"\x11_next_record_typeB\x19\n" +
+	"\x17_next_record_identifierB\f\n" +
+	"\n" +
+	"_max_items\"\x90\x03\n" +
+	"\x14TestDNSAnswerRequest\x12'\n" +
+	"\fhostedzoneid\x18\x01 \x01(\tH\x00R\fhostedzoneid\x88\x01\x01\x12#\n" +
+	"\n" +
+	"recordname\x18\x02 \x01(\tH\x01R\n" +
+	"recordname\x88\x01\x01\x12#\n" +
+	"\n" +
+	"recordtype\x18\x03 \x01(\tH\x02R\n" +
+	"recordtype\x88\x01\x01\x12#\n" +
+	"\n" +
+	"resolverip\x18\x04 \x01(\tH\x03R\n" +
+	"resolverip\x88\x01\x01\x125\n" +
+	"\x13edns0clientsubnetip\x18\x05 \x01(\tH\x04R\x13edns0clientsubnetip\x88\x01\x01\x129\n" +
+	"\x15edns0clientsubnetmask\x18\x06 \x01(\tH\x05R\x15edns0clientsubnetmask\x88\x01\x01B\x0f\n" +
+	"\r_hostedzoneidB\r\n" +
+	"\v_recordnameB\r\n" +
+	"\v_recordtypeB\r\n" +
+	"\v_resolveripB\x16\n" +
+	"\x14_edns0clientsubnetipB\x18\n" +
+	"\x16_edns0clientsubnetmask\"\xbf\x03\n" +
+	"\x15TestDNSAnswerResponse\x125\n" +
+	"\n" +
+	"nameserver\x18\x01 \x01(\tB\x10\xaa\xbb\x18\f\x12\n" +
+	"NameserverH\x00R\n" +
+	"nameserver\x88\x01\x01\x126\n" +
+	"\vrecord_name\x18\x02 \x01(\tB\x10\xaa\xbb\x18\f\x12\n" +
+	"RecordNameH\x01R\n" +
+	"recordName\x88\x01\x01\x126\n" +
+	"\vrecord_type\x18\x03 \x01(\tB\x10\xaa\xbb\x18\f\x12\n" +
+	"RecordTypeH\x02R\n" +
+	"recordType\x88\x01\x01\x12B\n" +
+	"\vrecord_data\x18\x04 \x03(\tB!\xaa\xbb\x18\x1d\x12\n" +
+	"RecordData\x1a\x0fRecordDataEntryR\n" +
+	"recordData\x12<\n" +
+	"\rresponse_code\x18\x05 \x01(\tB\x12\xaa\xbb\x18\x0e\x12\fResponseCodeH\x03R\fresponseCode\x88\x01\x01\x12/\n" +
+	"\bprotocol\x18\x06 \x01(\tB\x0e\xaa\xbb\x18\n" +
+	"\x12\bProtocolH\x04R\bprotocol\x88\x01\x01B\r\n" +
+	"\v_nameserverB\x0e\n" +
+	"\f_record_nameB\x0e\n" +
+	"\f_record_typeB\x10\n" +
+	"\x0e_response_codeB\v\n" +
+	"\t_protocol2\xc7\x12\n" +
+	"\aRoute53\x12\x99\x01\n" +
+	"\x10CreateHostedZone\x12+.postern.route53.v1.CreateHostedZoneRequest\x1a,.postern.route53.v1.CreateHostedZoneResponse\"*\xa2\xbb\x18\x05\b\xc9\x01\x10\x01\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/2013-04-01/hostedzone\x12\x89\x01\n" +
+	"\rGetHostedZone\x12(.postern.route53.v1.GetHostedZoneRequest\x1a).postern.route53.v1.GetHostedZoneResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/2013-04-01/hostedzone/{id}\x12\xb0\x01\n" +
+	"\x17UpdateHostedZoneComment\x122.postern.route53.v1.UpdateHostedZoneCommentRequest\x1a3.postern.route53.v1.UpdateHostedZoneCommentResponse\",\xa2\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/2013-04-01/hostedzone/{id}\x12\x98\x01\n" +
+	"\x10DeleteHostedZone\x12+.postern.route53.v1.DeleteHostedZoneRequest\x1a,.postern.route53.v1.DeleteHostedZoneResponse\")\xa2\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x1d*\x1b/2013-04-01/hostedzone/{id}\x12\x8a\x01\n" +
+	"\x0fListHostedZones\x12*.postern.route53.v1.ListHostedZonesRequest\x1a+.postern.route53.v1.ListHostedZonesResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/2013-04-01/hostedzone\x12\xa3\x01\n" +
+	"\x15ListHostedZonesByName\x120.postern.route53.v1.ListHostedZonesByNameRequest\x1a1.postern.route53.v1.ListHostedZonesByNameResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/2013-04-01/hostedzonesbyname\x12\x9f\x01\n" +
+	"\x14ListHostedZonesByVPC\x12/.postern.route53.v1.ListHostedZonesByVPCRequest\x1a0.postern.route53.v1.ListHostedZonesByVPCResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/2013-04-01/hostedzonesbyvpc\x12\x98\x01\n" +
+	"\x12GetHostedZoneCount\x12-.postern.route53.v1.GetHostedZoneCountRequest\x1a..postern.route53.v1.GetHostedZoneCountResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/2013-04-01/hostedzonecount\x12\xc6\x01\n" +
+	"\x1aAssociateVPCWithHostedZone\x125.postern.route53.v1.AssociateVPCWithHostedZoneRequest\x1a6.postern.route53.v1.AssociateVPCWithHostedZoneResponse\"9\xa2\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02-:\x01*\"(/2013-04-01/hostedzone/{id}/associatevpc\x12\xd2\x01\n" +
+	"\x1dDisassociateVPCFromHostedZone\x128.postern.route53.v1.DisassociateVPCFromHostedZoneRequest\x1a9.postern.route53.v1.DisassociateVPCFromHostedZoneResponse\"<\xa2\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x020:\x01*\"+/2013-04-01/hostedzone/{id}/disassociatevpc\x12\xb9\x01\n" +
+	"\x18ChangeResourceRecordSets\x123.postern.route53.v1.ChangeResourceRecordSetsRequest\x1a4.postern.route53.v1.ChangeResourceRecordSetsResponse\"2\xa2\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02&:\x01*\"!/2013-04-01/hostedzone/{id}/rrset\x12\xaa\x01\n" +
+	"\x16ListResourceRecordSets\x121.postern.route53.v1.ListResourceRecordSetsRequest\x1a2.postern.route53.v1.ListResourceRecordSetsResponse\")\x82\xd3\xe4\x93\x02#\x12!/2013-04-01/hostedzone/{id}/rrset\x12\x87\x01\n" +
+	"\rTestDNSAnswer\x12(.postern.route53.v1.TestDNSAnswerRequest\x1a).postern.route53.v1.TestDNSAnswerResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/2013-04-01/testdnsanswer\x12y\n" +
 	"\tGetChange\x12$.postern.route53.v1.GetChangeRequest\x1a%.postern.route53.v1.GetChangeResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/2013-04-01/change/{id}\x1aJ\xba\xbb\x18F\b\x04\x12\aroute53\x1a\n" +
 	"2013-04-01\"-https://route53.amazonaws.com/doc/2013-04-01/BAZ?github.com/posternhq/postern/proto/postern/route53/v1;route53v1b\x06proto3"
 
@@ -219,21 +2945,117 @@ func file_postern_route53_v1_route53_proto_rawDescGZIP() []byte {
 	return file_postern_route53_v1_route53_proto_rawDescData
 }
 
-var file_postern_route53_v1_route53_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_postern_route53_v1_route53_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_postern_route53_v1_route53_proto_goTypes = []any{
-	(*GetChangeRequest)(nil),  // 0: postern.route53.v1.GetChangeRequest
-	(*GetChangeResponse)(nil), // 1: postern.route53.v1.GetChangeResponse
-	(*ChangeInfo)(nil),        // 2: postern.route53.v1.ChangeInfo
+	(*GetChangeRequest)(nil),                      // 0: postern.route53.v1.GetChangeRequest
+	(*GetChangeResponse)(nil),                     // 1: postern.route53.v1.GetChangeResponse
+	(*ChangeInfo)(nil),                            // 2: postern.route53.v1.ChangeInfo
+	(*CreateHostedZoneRequest)(nil),               // 3: postern.route53.v1.CreateHostedZoneRequest
+	(*CreateHostedZoneResponse)(nil),              // 4: postern.route53.v1.CreateHostedZoneResponse
+	(*HostedZone)(nil),                            // 5: postern.route53.v1.HostedZone
+	(*HostedZoneConfig)(nil),                      // 6: postern.route53.v1.HostedZoneConfig
+	(*DelegationSet)(nil),                         // 7: postern.route53.v1.DelegationSet
+	(*VPC)(nil),                                   // 8: postern.route53.v1.VPC
+	(*VPCs)(nil),                                  // 9: postern.route53.v1.VPCs
+	(*GetHostedZoneRequest)(nil),                  // 10: postern.route53.v1.GetHostedZoneRequest
+	(*GetHostedZoneResponse)(nil),                 // 11: postern.route53.v1.GetHostedZoneResponse
+	(*UpdateHostedZoneCommentRequest)(nil),        // 12: postern.route53.v1.UpdateHostedZoneCommentRequest
+	(*UpdateHostedZoneCommentResponse)(nil),       // 13: postern.route53.v1.UpdateHostedZoneCommentResponse
+	(*DeleteHostedZoneRequest)(nil),               // 14: postern.route53.v1.DeleteHostedZoneRequest
+	(*DeleteHostedZoneResponse)(nil),              // 15: postern.route53.v1.DeleteHostedZoneResponse
+	(*ListHostedZonesRequest)(nil),                // 16: postern.route53.v1.ListHostedZonesRequest
+	(*ListHostedZonesResponse)(nil),               // 17: postern.route53.v1.ListHostedZonesResponse
+	(*ListHostedZonesByNameRequest)(nil),          // 18: postern.route53.v1.ListHostedZonesByNameRequest
+	(*ListHostedZonesByNameResponse)(nil),         // 19: postern.route53.v1.ListHostedZonesByNameResponse
+	(*ListHostedZonesByVPCRequest)(nil),           // 20: postern.route53.v1.ListHostedZonesByVPCRequest
+	(*ListHostedZonesByVPCResponse)(nil),          // 21: postern.route53.v1.ListHostedZonesByVPCResponse
+	(*HostedZoneSummary)(nil),                     // 22: postern.route53.v1.HostedZoneSummary
+	(*HostedZoneOwner)(nil),                       // 23: postern.route53.v1.HostedZoneOwner
+	(*GetHostedZoneCountRequest)(nil),             // 24: postern.route53.v1.GetHostedZoneCountRequest
+	(*GetHostedZoneCountResponse)(nil),            // 25: postern.route53.v1.GetHostedZoneCountResponse
+	(*AssociateVPCWithHostedZoneRequest)(nil),     // 26: postern.route53.v1.AssociateVPCWithHostedZoneRequest
+	(*AssociateVPCWithHostedZoneResponse)(nil),    // 27: postern.route53.v1.AssociateVPCWithHostedZoneResponse
+	(*DisassociateVPCFromHostedZoneRequest)(nil),  // 28: postern.route53.v1.DisassociateVPCFromHostedZoneRequest
+	(*DisassociateVPCFromHostedZoneResponse)(nil), // 29: postern.route53.v1.DisassociateVPCFromHostedZoneResponse
+	(*ChangeResourceRecordSetsRequest)(nil),       // 30: postern.route53.v1.ChangeResourceRecordSetsRequest
+	(*ChangeResourceRecordSetsResponse)(nil),      // 31: postern.route53.v1.ChangeResourceRecordSetsResponse
+	(*ChangeBatch)(nil),                           // 32: postern.route53.v1.ChangeBatch
+	(*Change)(nil),                                // 33: postern.route53.v1.Change
+	(*ResourceRecordSet)(nil),                     // 34: postern.route53.v1.ResourceRecordSet
+	(*ResourceRecords)(nil),                       // 35: postern.route53.v1.ResourceRecords
+	(*ResourceRecord)(nil),                        // 36: postern.route53.v1.ResourceRecord
+	(*AliasTarget)(nil),                           // 37: postern.route53.v1.AliasTarget
+	(*GeoLocation)(nil),                           // 38: postern.route53.v1.GeoLocation
+	(*ListResourceRecordSetsRequest)(nil),         // 39: postern.route53.v1.ListResourceRecordSetsRequest
+	(*ListResourceRecordSetsResponse)(nil),        // 40: postern.route53.v1.ListResourceRecordSetsResponse
+	(*TestDNSAnswerRequest)(nil),                  // 41: postern.route53.v1.TestDNSAnswerRequest
+	(*TestDNSAnswerResponse)(nil),                 // 42: postern.route53.v1.TestDNSAnswerResponse
 }
 var file_postern_route53_v1_route53_proto_depIdxs = []int32{
-	2, // 0: postern.route53.v1.GetChangeResponse.change_info:type_name -> postern.route53.v1.ChangeInfo
-	0, // 1: postern.route53.v1.Route53.GetChange:input_type -> postern.route53.v1.GetChangeRequest
-	1, // 2: postern.route53.v1.Route53.GetChange:output_type -> postern.route53.v1.GetChangeResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	2,  // 0: postern.route53.v1.GetChangeResponse.change_info:type_name -> postern.route53.v1.ChangeInfo
+	8,  // 1: postern.route53.v1.CreateHostedZoneRequest.vpc:type_name -> postern.route53.v1.VPC
+	6,  // 2: postern.route53.v1.CreateHostedZoneRequest.hosted_zone_config:type_name -> postern.route53.v1.HostedZoneConfig
+	5,  // 3: postern.route53.v1.CreateHostedZoneResponse.hosted_zone:type_name -> postern.route53.v1.HostedZone
+	2,  // 4: postern.route53.v1.CreateHostedZoneResponse.change_info:type_name -> postern.route53.v1.ChangeInfo
+	7,  // 5: postern.route53.v1.CreateHostedZoneResponse.delegation_set:type_name -> postern.route53.v1.DelegationSet
+	8,  // 6: postern.route53.v1.CreateHostedZoneResponse.vpc:type_name -> postern.route53.v1.VPC
+	6,  // 7: postern.route53.v1.HostedZone.config:type_name -> postern.route53.v1.HostedZoneConfig
+	8,  // 8: postern.route53.v1.VPCs.values:type_name -> postern.route53.v1.VPC
+	5,  // 9: postern.route53.v1.GetHostedZoneResponse.hosted_zone:type_name -> postern.route53.v1.HostedZone
+	7,  // 10: postern.route53.v1.GetHostedZoneResponse.delegation_set:type_name -> postern.route53.v1.DelegationSet
+	9,  // 11: postern.route53.v1.GetHostedZoneResponse.vpcs:type_name -> postern.route53.v1.VPCs
+	5,  // 12: postern.route53.v1.UpdateHostedZoneCommentResponse.hosted_zone:type_name -> postern.route53.v1.HostedZone
+	2,  // 13: postern.route53.v1.DeleteHostedZoneResponse.change_info:type_name -> postern.route53.v1.ChangeInfo
+	5,  // 14: postern.route53.v1.ListHostedZonesResponse.hosted_zones:type_name -> postern.route53.v1.HostedZone
+	5,  // 15: postern.route53.v1.ListHostedZonesByNameResponse.hosted_zones:type_name -> postern.route53.v1.HostedZone
+	22, // 16: postern.route53.v1.ListHostedZonesByVPCResponse.hosted_zone_summaries:type_name -> postern.route53.v1.HostedZoneSummary
+	23, // 17: postern.route53.v1.HostedZoneSummary.owner:type_name -> postern.route53.v1.HostedZoneOwner
+	8,  // 18: postern.route53.v1.AssociateVPCWithHostedZoneRequest.vpc:type_name -> postern.route53.v1.VPC
+	2,  // 19: postern.route53.v1.AssociateVPCWithHostedZoneResponse.change_info:type_name -> postern.route53.v1.ChangeInfo
+	8,  // 20: postern.route53.v1.DisassociateVPCFromHostedZoneRequest.vpc:type_name -> postern.route53.v1.VPC
+	2,  // 21: postern.route53.v1.DisassociateVPCFromHostedZoneResponse.change_info:type_name -> postern.route53.v1.ChangeInfo
+	32, // 22: postern.route53.v1.ChangeResourceRecordSetsRequest.change_batch:type_name -> postern.route53.v1.ChangeBatch
+	2,  // 23: postern.route53.v1.ChangeResourceRecordSetsResponse.change_info:type_name -> postern.route53.v1.ChangeInfo
+	33, // 24: postern.route53.v1.ChangeBatch.changes:type_name -> postern.route53.v1.Change
+	34, // 25: postern.route53.v1.Change.resource_record_set:type_name -> postern.route53.v1.ResourceRecordSet
+	38, // 26: postern.route53.v1.ResourceRecordSet.geo_location:type_name -> postern.route53.v1.GeoLocation
+	35, // 27: postern.route53.v1.ResourceRecordSet.resource_records:type_name -> postern.route53.v1.ResourceRecords
+	37, // 28: postern.route53.v1.ResourceRecordSet.alias_target:type_name -> postern.route53.v1.AliasTarget
+	36, // 29: postern.route53.v1.ResourceRecords.values:type_name -> postern.route53.v1.ResourceRecord
+	34, // 30: postern.route53.v1.ListResourceRecordSetsResponse.resource_record_sets:type_name -> postern.route53.v1.ResourceRecordSet
+	3,  // 31: postern.route53.v1.Route53.CreateHostedZone:input_type -> postern.route53.v1.CreateHostedZoneRequest
+	10, // 32: postern.route53.v1.Route53.GetHostedZone:input_type -> postern.route53.v1.GetHostedZoneRequest
+	12, // 33: postern.route53.v1.Route53.UpdateHostedZoneComment:input_type -> postern.route53.v1.UpdateHostedZoneCommentRequest
+	14, // 34: postern.route53.v1.Route53.DeleteHostedZone:input_type -> postern.route53.v1.DeleteHostedZoneRequest
+	16, // 35: postern.route53.v1.Route53.ListHostedZones:input_type -> postern.route53.v1.ListHostedZonesRequest
+	18, // 36: postern.route53.v1.Route53.ListHostedZonesByName:input_type -> postern.route53.v1.ListHostedZonesByNameRequest
+	20, // 37: postern.route53.v1.Route53.ListHostedZonesByVPC:input_type -> postern.route53.v1.ListHostedZonesByVPCRequest
+	24, // 38: postern.route53.v1.Route53.GetHostedZoneCount:input_type -> postern.route53.v1.GetHostedZoneCountRequest
+	26, // 39: postern.route53.v1.Route53.AssociateVPCWithHostedZone:input_type -> postern.route53.v1.AssociateVPCWithHostedZoneRequest
+	28, // 40: postern.route53.v1.Route53.DisassociateVPCFromHostedZone:input_type -> postern.route53.v1.DisassociateVPCFromHostedZoneRequest
+	30, // 41: postern.route53.v1.Route53.ChangeResourceRecordSets:input_type -> postern.route53.v1.ChangeResourceRecordSetsRequest
+	39, // 42: postern.route53.v1.Route53.ListResourceRecordSets:input_type -> postern.route53.v1.ListResourceRecordSetsRequest
+	41, // 43: postern.route53.v1.Route53.TestDNSAnswer:input_type -> postern.route53.v1.TestDNSAnswerRequest
+	0,  // 44: postern.route53.v1.Route53.GetChange:input_type -> postern.route53.v1.GetChangeRequest
+	4,  // 45: postern.route53.v1.Route53.CreateHostedZone:output_type -> postern.route53.v1.CreateHostedZoneResponse
+	11, // 46: postern.route53.v1.Route53.GetHostedZone:output_type -> postern.route53.v1.GetHostedZoneResponse
+	13, // 47: postern.route53.v1.Route53.UpdateHostedZoneComment:output_type -> postern.route53.v1.UpdateHostedZoneCommentResponse
+	15, // 48: postern.route53.v1.Route53.DeleteHostedZone:output_type -> postern.route53.v1.DeleteHostedZoneResponse
+	17, // 49: postern.route53.v1.Route53.ListHostedZones:output_type -> postern.route53.v1.ListHostedZonesResponse
+	19, // 50: postern.route53.v1.Route53.ListHostedZonesByName:output_type -> postern.route53.v1.ListHostedZonesByNameResponse
+	21, // 51: postern.route53.v1.Route53.ListHostedZonesByVPC:output_type -> postern.route53.v1.ListHostedZonesByVPCResponse
+	25, // 52: postern.route53.v1.Route53.GetHostedZoneCount:output_type -> postern.route53.v1.GetHostedZoneCountResponse
+	27, // 53: postern.route53.v1.Route53.AssociateVPCWithHostedZone:output_type -> postern.route53.v1.AssociateVPCWithHostedZoneResponse
+	29, // 54: postern.route53.v1.Route53.DisassociateVPCFromHostedZone:output_type -> postern.route53.v1.DisassociateVPCFromHostedZoneResponse
+	31, // 55: postern.route53.v1.Route53.ChangeResourceRecordSets:output_type -> postern.route53.v1.ChangeResourceRecordSetsResponse
+	40, // 56: postern.route53.v1.Route53.ListResourceRecordSets:output_type -> postern.route53.v1.ListResourceRecordSetsResponse
+	42, // 57: postern.route53.v1.Route53.TestDNSAnswer:output_type -> postern.route53.v1.TestDNSAnswerResponse
+	1,  // 58: postern.route53.v1.Route53.GetChange:output_type -> postern.route53.v1.GetChangeResponse
+	45, // [45:59] is the sub-list for method output_type
+	31, // [31:45] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_postern_route53_v1_route53_proto_init() }
@@ -242,13 +3064,40 @@ func file_postern_route53_v1_route53_proto_init() {
 		return
 	}
 	file_postern_route53_v1_route53_proto_msgTypes[2].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[3].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[4].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[5].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[6].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[8].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[12].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[16].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[17].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[18].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[19].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[20].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[21].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[22].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[23].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[25].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[26].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[28].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[32].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[33].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[34].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[36].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[37].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[38].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[39].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[40].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[41].OneofWrappers = []any{}
+	file_postern_route53_v1_route53_proto_msgTypes[42].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_route53_v1_route53_proto_rawDesc), len(file_postern_route53_v1_route53_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

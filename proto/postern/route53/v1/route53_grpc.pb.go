@@ -21,13 +21,39 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Route53_GetChange_FullMethodName = "/postern.route53.v1.Route53/GetChange"
+	Route53_CreateHostedZone_FullMethodName              = "/postern.route53.v1.Route53/CreateHostedZone"
+	Route53_GetHostedZone_FullMethodName                 = "/postern.route53.v1.Route53/GetHostedZone"
+	Route53_UpdateHostedZoneComment_FullMethodName       = "/postern.route53.v1.Route53/UpdateHostedZoneComment"
+	Route53_DeleteHostedZone_FullMethodName              = "/postern.route53.v1.Route53/DeleteHostedZone"
+	Route53_ListHostedZones_FullMethodName               = "/postern.route53.v1.Route53/ListHostedZones"
+	Route53_ListHostedZonesByName_FullMethodName         = "/postern.route53.v1.Route53/ListHostedZonesByName"
+	Route53_ListHostedZonesByVPC_FullMethodName          = "/postern.route53.v1.Route53/ListHostedZonesByVPC"
+	Route53_GetHostedZoneCount_FullMethodName            = "/postern.route53.v1.Route53/GetHostedZoneCount"
+	Route53_AssociateVPCWithHostedZone_FullMethodName    = "/postern.route53.v1.Route53/AssociateVPCWithHostedZone"
+	Route53_DisassociateVPCFromHostedZone_FullMethodName = "/postern.route53.v1.Route53/DisassociateVPCFromHostedZone"
+	Route53_ChangeResourceRecordSets_FullMethodName      = "/postern.route53.v1.Route53/ChangeResourceRecordSets"
+	Route53_ListResourceRecordSets_FullMethodName        = "/postern.route53.v1.Route53/ListResourceRecordSets"
+	Route53_TestDNSAnswer_FullMethodName                 = "/postern.route53.v1.Route53/TestDNSAnswer"
+	Route53_GetChange_FullMethodName                     = "/postern.route53.v1.Route53/GetChange"
 )
 
 // Route53Client is the client API for Route53 service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type Route53Client interface {
+	CreateHostedZone(ctx context.Context, in *CreateHostedZoneRequest, opts ...grpc.CallOption) (*CreateHostedZoneResponse, error)
+	GetHostedZone(ctx context.Context, in *GetHostedZoneRequest, opts ...grpc.CallOption) (*GetHostedZoneResponse, error)
+	UpdateHostedZoneComment(ctx context.Context, in *UpdateHostedZoneCommentRequest, opts ...grpc.CallOption) (*UpdateHostedZoneCommentResponse, error)
+	DeleteHostedZone(ctx context.Context, in *DeleteHostedZoneRequest, opts ...grpc.CallOption) (*DeleteHostedZoneResponse, error)
+	ListHostedZones(ctx context.Context, in *ListHostedZonesRequest, opts ...grpc.CallOption) (*ListHostedZonesResponse, error)
+	ListHostedZonesByName(ctx context.Context, in *ListHostedZonesByNameRequest, opts ...grpc.CallOption) (*ListHostedZonesByNameResponse, error)
+	ListHostedZonesByVPC(ctx context.Context, in *ListHostedZonesByVPCRequest, opts ...grpc.CallOption) (*ListHostedZonesByVPCResponse, error)
+	GetHostedZoneCount(ctx context.Context, in *GetHostedZoneCountRequest, opts ...grpc.CallOption) (*GetHostedZoneCountResponse, error)
+	AssociateVPCWithHostedZone(ctx context.Context, in *AssociateVPCWithHostedZoneRequest, opts ...grpc.CallOption) (*AssociateVPCWithHostedZoneResponse, error)
+	DisassociateVPCFromHostedZone(ctx context.Context, in *DisassociateVPCFromHostedZoneRequest, opts ...grpc.CallOption) (*DisassociateVPCFromHostedZoneResponse, error)
+	ChangeResourceRecordSets(ctx context.Context, in *ChangeResourceRecordSetsRequest, opts ...grpc.CallOption) (*ChangeResourceRecordSetsResponse, error)
+	ListResourceRecordSets(ctx context.Context, in *ListResourceRecordSetsRequest, opts ...grpc.CallOption) (*ListResourceRecordSetsResponse, error)
+	TestDNSAnswer(ctx context.Context, in *TestDNSAnswerRequest, opts ...grpc.CallOption) (*TestDNSAnswerResponse, error)
 	GetChange(ctx context.Context, in *GetChangeRequest, opts ...grpc.CallOption) (*GetChangeResponse, error)
 }
 
@@ -37,6 +63,136 @@ type route53Client struct {
 
 func NewRoute53Client(cc grpc.ClientConnInterface) Route53Client {
 	return &route53Client{cc}
+}
+
+func (c *route53Client) CreateHostedZone(ctx context.Context, in *CreateHostedZoneRequest, opts ...grpc.CallOption) (*CreateHostedZoneResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateHostedZoneResponse)
+	err := c.cc.Invoke(ctx, Route53_CreateHostedZone_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *route53Client) GetHostedZone(ctx context.Context, in *GetHostedZoneRequest, opts ...grpc.CallOption) (*GetHostedZoneResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetHostedZoneResponse)
+	err := c.cc.Invoke(ctx, Route53_GetHostedZone_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *route53Client) UpdateHostedZoneComment(ctx context.Context, in *UpdateHostedZoneCommentRequest, opts ...grpc.CallOption) (*UpdateHostedZoneCommentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateHostedZoneCommentResponse)
+	err := c.cc.Invoke(ctx, Route53_UpdateHostedZoneComment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *route53Client) DeleteHostedZone(ctx context.Context, in *DeleteHostedZoneRequest, opts ...grpc.CallOption) (*DeleteHostedZoneResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteHostedZoneResponse)
+	err := c.cc.Invoke(ctx, Route53_DeleteHostedZone_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *route53Client) ListHostedZones(ctx context.Context, in *ListHostedZonesRequest, opts ...grpc.CallOption) (*ListHostedZonesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListHostedZonesResponse)
+	err := c.cc.Invoke(ctx, Route53_ListHostedZones_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *route53Client) ListHostedZonesByName(ctx context.Context, in *ListHostedZonesByNameRequest, opts ...grpc.CallOption) (*ListHostedZonesByNameResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListHostedZonesByNameResponse)
+	err := c.cc.Invoke(ctx, Route53_ListHostedZonesByName_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *route53Client) ListHostedZonesByVPC(ctx context.Context, in *ListHostedZonesByVPCRequest, opts ...grpc.CallOption) (*ListHostedZonesByVPCResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListHostedZonesByVPCResponse)
+	err := c.cc.Invoke(ctx, Route53_ListHostedZonesByVPC_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *route53Client) GetHostedZoneCount(ctx context.Context, in *GetHostedZoneCountRequest, opts ...grpc.CallOption) (*GetHostedZoneCountResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetHostedZoneCountResponse)
+	err := c.cc.Invoke(ctx, Route53_GetHostedZoneCount_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *route53Client) AssociateVPCWithHostedZone(ctx context.Context, in *AssociateVPCWithHostedZoneRequest, opts ...grpc.CallOption) (*AssociateVPCWithHostedZoneResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AssociateVPCWithHostedZoneResponse)
+	err := c.cc.Invoke(ctx, Route53_AssociateVPCWithHostedZone_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *route53Client) DisassociateVPCFromHostedZone(ctx context.Context, in *DisassociateVPCFromHostedZoneRequest, opts ...grpc.CallOption) (*DisassociateVPCFromHostedZoneResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DisassociateVPCFromHostedZoneResponse)
+	err := c.cc.Invoke(ctx, Route53_DisassociateVPCFromHostedZone_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *route53Client) ChangeResourceRecordSets(ctx context.Context, in *ChangeResourceRecordSetsRequest, opts ...grpc.CallOption) (*ChangeResourceRecordSetsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ChangeResourceRecordSetsResponse)
+	err := c.cc.Invoke(ctx, Route53_ChangeResourceRecordSets_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *route53Client) ListResourceRecordSets(ctx context.Context, in *ListResourceRecordSetsRequest, opts ...grpc.CallOption) (*ListResourceRecordSetsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListResourceRecordSetsResponse)
+	err := c.cc.Invoke(ctx, Route53_ListResourceRecordSets_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *route53Client) TestDNSAnswer(ctx context.Context, in *TestDNSAnswerRequest, opts ...grpc.CallOption) (*TestDNSAnswerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TestDNSAnswerResponse)
+	err := c.cc.Invoke(ctx, Route53_TestDNSAnswer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *route53Client) GetChange(ctx context.Context, in *GetChangeRequest, opts ...grpc.CallOption) (*GetChangeResponse, error) {
@@ -53,6 +209,19 @@ func (c *route53Client) GetChange(ctx context.Context, in *GetChangeRequest, opt
 // All implementations must embed UnimplementedRoute53Server
 // for forward compatibility.
 type Route53Server interface {
+	CreateHostedZone(context.Context, *CreateHostedZoneRequest) (*CreateHostedZoneResponse, error)
+	GetHostedZone(context.Context, *GetHostedZoneRequest) (*GetHostedZoneResponse, error)
+	UpdateHostedZoneComment(context.Context, *UpdateHostedZoneCommentRequest) (*UpdateHostedZoneCommentResponse, error)
+	DeleteHostedZone(context.Context, *DeleteHostedZoneRequest) (*DeleteHostedZoneResponse, error)
+	ListHostedZones(context.Context, *ListHostedZonesRequest) (*ListHostedZonesResponse, error)
+	ListHostedZonesByName(context.Context, *ListHostedZonesByNameRequest) (*ListHostedZonesByNameResponse, error)
+	ListHostedZonesByVPC(context.Context, *ListHostedZonesByVPCRequest) (*ListHostedZonesByVPCResponse, error)
+	GetHostedZoneCount(context.Context, *GetHostedZoneCountRequest) (*GetHostedZoneCountResponse, error)
+	AssociateVPCWithHostedZone(context.Context, *AssociateVPCWithHostedZoneRequest) (*AssociateVPCWithHostedZoneResponse, error)
+	DisassociateVPCFromHostedZone(context.Context, *DisassociateVPCFromHostedZoneRequest) (*DisassociateVPCFromHostedZoneResponse, error)
+	ChangeResourceRecordSets(context.Context, *ChangeResourceRecordSetsRequest) (*ChangeResourceRecordSetsResponse, error)
+	ListResourceRecordSets(context.Context, *ListResourceRecordSetsRequest) (*ListResourceRecordSetsResponse, error)
+	TestDNSAnswer(context.Context, *TestDNSAnswerRequest) (*TestDNSAnswerResponse, error)
 	GetChange(context.Context, *GetChangeRequest) (*GetChangeResponse, error)
 	mustEmbedUnimplementedRoute53Server()
 }
@@ -64,6 +233,45 @@ type Route53Server interface {
 // pointer dereference when methods are called.
 type UnimplementedRoute53Server struct{}
 
+func (UnimplementedRoute53Server) CreateHostedZone(context.Context, *CreateHostedZoneRequest) (*CreateHostedZoneResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateHostedZone not implemented")
+}
+func (UnimplementedRoute53Server) GetHostedZone(context.Context, *GetHostedZoneRequest) (*GetHostedZoneResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetHostedZone not implemented")
+}
+func (UnimplementedRoute53Server) UpdateHostedZoneComment(context.Context, *UpdateHostedZoneCommentRequest) (*UpdateHostedZoneCommentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateHostedZoneComment not implemented")
+}
+func (UnimplementedRoute53Server) DeleteHostedZone(context.Context, *DeleteHostedZoneRequest) (*DeleteHostedZoneResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteHostedZone not implemented")
+}
+func (UnimplementedRoute53Server) ListHostedZones(context.Context, *ListHostedZonesRequest) (*ListHostedZonesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListHostedZones not implemented")
+}
+func (UnimplementedRoute53Server) ListHostedZonesByName(context.Context, *ListHostedZonesByNameRequest) (*ListHostedZonesByNameResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListHostedZonesByName not implemented")
+}
+func (UnimplementedRoute53Server) ListHostedZonesByVPC(context.Context, *ListHostedZonesByVPCRequest) (*ListHostedZonesByVPCResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListHostedZonesByVPC not implemented")
+}
+func (UnimplementedRoute53Server) GetHostedZoneCount(context.Context, *GetHostedZoneCountRequest) (*GetHostedZoneCountResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetHostedZoneCount not implemented")
+}
+func (UnimplementedRoute53Server) AssociateVPCWithHostedZone(context.Context, *AssociateVPCWithHostedZoneRequest) (*AssociateVPCWithHostedZoneResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AssociateVPCWithHostedZone not implemented")
+}
+func (UnimplementedRoute53Server) DisassociateVPCFromHostedZone(context.Context, *DisassociateVPCFromHostedZoneRequest) (*DisassociateVPCFromHostedZoneResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DisassociateVPCFromHostedZone not implemented")
+}
+func (UnimplementedRoute53Server) ChangeResourceRecordSets(context.Context, *ChangeResourceRecordSetsRequest) (*ChangeResourceRecordSetsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ChangeResourceRecordSets not implemented")
+}
+func (UnimplementedRoute53Server) ListResourceRecordSets(context.Context, *ListResourceRecordSetsRequest) (*ListResourceRecordSetsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListResourceRecordSets not implemented")
+}
+func (UnimplementedRoute53Server) TestDNSAnswer(context.Context, *TestDNSAnswerRequest) (*TestDNSAnswerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TestDNSAnswer not implemented")
+}
 func (UnimplementedRoute53Server) GetChange(context.Context, *GetChangeRequest) (*GetChangeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetChange not implemented")
 }
@@ -86,6 +294,240 @@ func RegisterRoute53Server(s grpc.ServiceRegistrar, srv Route53Server) {
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&Route53_ServiceDesc, srv)
+}
+
+func _Route53_CreateHostedZone_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateHostedZoneRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(Route53Server).CreateHostedZone(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Route53_CreateHostedZone_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(Route53Server).CreateHostedZone(ctx, req.(*CreateHostedZoneRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Route53_GetHostedZone_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetHostedZoneRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(Route53Server).GetHostedZone(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Route53_GetHostedZone_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(Route53Server).GetHostedZone(ctx, req.(*GetHostedZoneRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Route53_UpdateHostedZoneComment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateHostedZoneCommentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(Route53Server).UpdateHostedZoneComment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Route53_UpdateHostedZoneComment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(Route53Server).UpdateHostedZoneComment(ctx, req.(*UpdateHostedZoneCommentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Route53_DeleteHostedZone_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteHostedZoneRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(Route53Server).DeleteHostedZone(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Route53_DeleteHostedZone_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(Route53Server).DeleteHostedZone(ctx, req.(*DeleteHostedZoneRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Route53_ListHostedZones_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListHostedZonesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(Route53Server).ListHostedZones(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Route53_ListHostedZones_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(Route53Server).ListHostedZones(ctx, req.(*ListHostedZonesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Route53_ListHostedZonesByName_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListHostedZonesByNameRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(Route53Server).ListHostedZonesByName(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Route53_ListHostedZonesByName_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(Route53Server).ListHostedZonesByName(ctx, req.(*ListHostedZonesByNameRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Route53_ListHostedZonesByVPC_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListHostedZonesByVPCRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(Route53Server).ListHostedZonesByVPC(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Route53_ListHostedZonesByVPC_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(Route53Server).ListHostedZonesByVPC(ctx, req.(*ListHostedZonesByVPCRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Route53_GetHostedZoneCount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetHostedZoneCountRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(Route53Server).GetHostedZoneCount(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Route53_GetHostedZoneCount_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(Route53Server).GetHostedZoneCount(ctx, req.(*GetHostedZoneCountRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Route53_AssociateVPCWithHostedZone_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AssociateVPCWithHostedZoneRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(Route53Server).AssociateVPCWithHostedZone(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Route53_AssociateVPCWithHostedZone_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(Route53Server).AssociateVPCWithHostedZone(ctx, req.(*AssociateVPCWithHostedZoneRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Route53_DisassociateVPCFromHostedZone_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DisassociateVPCFromHostedZoneRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(Route53Server).DisassociateVPCFromHostedZone(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Route53_DisassociateVPCFromHostedZone_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(Route53Server).DisassociateVPCFromHostedZone(ctx, req.(*DisassociateVPCFromHostedZoneRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Route53_ChangeResourceRecordSets_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ChangeResourceRecordSetsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(Route53Server).ChangeResourceRecordSets(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Route53_ChangeResourceRecordSets_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(Route53Server).ChangeResourceRecordSets(ctx, req.(*ChangeResourceRecordSetsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Route53_ListResourceRecordSets_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListResourceRecordSetsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(Route53Server).ListResourceRecordSets(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Route53_ListResourceRecordSets_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(Route53Server).ListResourceRecordSets(ctx, req.(*ListResourceRecordSetsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Route53_TestDNSAnswer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TestDNSAnswerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(Route53Server).TestDNSAnswer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Route53_TestDNSAnswer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(Route53Server).TestDNSAnswer(ctx, req.(*TestDNSAnswerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _Route53_GetChange_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -113,6 +555,58 @@ var Route53_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "postern.route53.v1.Route53",
 	HandlerType: (*Route53Server)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "CreateHostedZone",
+			Handler:    _Route53_CreateHostedZone_Handler,
+		},
+		{
+			MethodName: "GetHostedZone",
+			Handler:    _Route53_GetHostedZone_Handler,
+		},
+		{
+			MethodName: "UpdateHostedZoneComment",
+			Handler:    _Route53_UpdateHostedZoneComment_Handler,
+		},
+		{
+			MethodName: "DeleteHostedZone",
+			Handler:    _Route53_DeleteHostedZone_Handler,
+		},
+		{
+			MethodName: "ListHostedZones",
+			Handler:    _Route53_ListHostedZones_Handler,
+		},
+		{
+			MethodName: "ListHostedZonesByName",
+			Handler:    _Route53_ListHostedZonesByName_Handler,
+		},
+		{
+			MethodName: "ListHostedZonesByVPC",
+			Handler:    _Route53_ListHostedZonesByVPC_Handler,
+		},
+		{
+			MethodName: "GetHostedZoneCount",
+			Handler:    _Route53_GetHostedZoneCount_Handler,
+		},
+		{
+			MethodName: "AssociateVPCWithHostedZone",
+			Handler:    _Route53_AssociateVPCWithHostedZone_Handler,
+		},
+		{
+			MethodName: "DisassociateVPCFromHostedZone",
+			Handler:    _Route53_DisassociateVPCFromHostedZone_Handler,
+		},
+		{
+			MethodName: "ChangeResourceRecordSets",
+			Handler:    _Route53_ChangeResourceRecordSets_Handler,
+		},
+		{
+			MethodName: "ListResourceRecordSets",
+			Handler:    _Route53_ListResourceRecordSets_Handler,
+		},
+		{
+			MethodName: "TestDNSAnswer",
+			Handler:    _Route53_TestDNSAnswer_Handler,
+		},
 		{
 			MethodName: "GetChange",
 			Handler:    _Route53_GetChange_Handler,

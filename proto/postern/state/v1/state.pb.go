@@ -47,6 +47,8 @@ const (
 	Type_TYPE_SETTINGS          Type = 33 // id: "settings"; account and region empty
 	Type_TYPE_PLACE             Type = 34 // id: place id; account and region empty
 	Type_TYPE_DNS_CHANGE        Type = 35 // id: change id without "/change/"; account and region empty
+	Type_TYPE_HOSTED_ZONE       Type = 36 // id: Z and 20 alphanumerics; region empty
+	Type_TYPE_RRSET             Type = 37 // id: hosted zone id " " name, labels reversed " " type; region empty
 	Type_TYPE_DNS_FAULT         Type = 44 // id: kind and target; account and region empty
 )
 
@@ -70,6 +72,8 @@ var (
 		33: "TYPE_SETTINGS",
 		34: "TYPE_PLACE",
 		35: "TYPE_DNS_CHANGE",
+		36: "TYPE_HOSTED_ZONE",
+		37: "TYPE_RRSET",
 		44: "TYPE_DNS_FAULT",
 	}
 	Type_value = map[string]int32{
@@ -90,6 +94,8 @@ var (
 		"TYPE_SETTINGS":          33,
 		"TYPE_PLACE":             34,
 		"TYPE_DNS_CHANGE":        35,
+		"TYPE_HOSTED_ZONE":       36,
+		"TYPE_RRSET":             37,
 		"TYPE_DNS_FAULT":         44,
 	}
 )
@@ -216,6 +222,8 @@ type Record struct {
 	//	*Record_Settings
 	//	*Record_Place
 	//	*Record_DnsChange
+	//	*Record_HostedZone
+	//	*Record_Rrset
 	//	*Record_DnsFault
 	Value         isRecord_Value `protobuf_oneof:"value"`
 	unknownFields protoimpl.UnknownFields
@@ -424,6 +432,24 @@ func (x *Record) GetDnsChange() *DnsChange {
 	return nil
 }
 
+func (x *Record) GetHostedZone() *HostedZone {
+	if x != nil {
+		if x, ok := x.Value.(*Record_HostedZone); ok {
+			return x.HostedZone
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetRrset() *ResourceRecordSet {
+	if x != nil {
+		if x, ok := x.Value.(*Record_Rrset); ok {
+			return x.Rrset
+		}
+	}
+	return nil
+}
+
 func (x *Record) GetDnsFault() *DnsFault {
 	if x != nil {
 		if x, ok := x.Value.(*Record_DnsFault); ok {
@@ -501,6 +527,14 @@ type Record_DnsChange struct {
 	DnsChange *DnsChange `protobuf:"bytes,45,opt,name=dns_change,json=dnsChange,proto3,oneof"`
 }
 
+type Record_HostedZone struct {
+	HostedZone *HostedZone `protobuf:"bytes,46,opt,name=hosted_zone,json=hostedZone,proto3,oneof"`
+}
+
+type Record_Rrset struct {
+	Rrset *ResourceRecordSet `protobuf:"bytes,47,opt,name=rrset,proto3,oneof"`
+}
+
 type Record_DnsFault struct {
 	DnsFault *DnsFault `protobuf:"bytes,54,opt,name=dns_fault,json=dnsFault,proto3,oneof"`
 }
@@ -536,6 +570,10 @@ func (*Record_Settings) isRecord_Value() {}
 func (*Record_Place) isRecord_Value() {}
 
 func (*Record_DnsChange) isRecord_Value() {}
+
+func (*Record_HostedZone) isRecord_Value() {}
+
+func (*Record_Rrset) isRecord_Value() {}
 
 func (*Record_DnsFault) isRecord_Value() {}
 
@@ -1627,11 +1665,17 @@ func (x *Place) GetCarrier() string {
 	return ""
 }
 
-// RRset is a set of A records; no addresses means "no such name".
+// RRset is the set of a name and type; an empty one means that there is none.
 type RRset struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Ttl           uint32                 `protobuf:"varint,1,opt,name=ttl,proto3" json:"ttl,omitempty"`
-	Addresses     []string               `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Ttl   uint32                 `protobuf:"varint,1,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Of type A.
+	Addresses []string `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// Of any other type, in the form that Route 53 takes.
+	Values []string `protobuf:"bytes,3,rep,name=values,proto3" json:"values,omitempty"`
+	// Answers with what this name has of the type (lower case, trailing dot),
+	// instead of addresses or values and a TTL.
+	Alias         string `protobuf:"bytes,4,opt,name=alias,proto3" json:"alias,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1680,12 +1724,26 @@ func (x *RRset) GetAddresses() []string {
 	return nil
 }
 
+func (x *RRset) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *RRset) GetAlias() string {
+	if x != nil {
+		return x.Alias
+	}
+	return ""
+}
+
 // RecordChange is one name's part of a change.
 type RecordChange struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // lower case, with a trailing dot
-	Type  string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"` // A
-	// The set before and after; nil: the name does not exist.
+	Type  string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"` // A; in a hosted zone any of the types there
+	// The set before and after; nil: there is none.
 	Before        *RRset `protobuf:"bytes,3,opt,name=before,proto3" json:"before,omitempty"`
 	After         *RRset `protobuf:"bytes,4,opt,name=after,proto3" json:"after,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1779,6 +1837,8 @@ type DnsChange struct {
 	Lag []int64 `protobuf:"varint,14,rep,packed,name=lag,proto3" json:"lag,omitempty"`
 	// The content of the profile, unless it is a built-in one.
 	CustomProfile *DnsProfile `protobuf:"bytes,15,opt,name=custom_profile,json=customProfile,proto3" json:"custom_profile,omitempty"`
+	// The user's zone that the names are in; unset: they are Postern's own names.
+	Zone          *ZoneRef `protobuf:"bytes,16,opt,name=zone,proto3" json:"zone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1918,6 +1978,369 @@ func (x *DnsChange) GetCustomProfile() *DnsProfile {
 	return nil
 }
 
+func (x *DnsChange) GetZone() *ZoneRef {
+	if x != nil {
+		return x.Zone
+	}
+	return nil
+}
+
+// ZoneRef names a user's zone. A public one is there at an authority while its
+// apex has an SOA record there.
+type ZoneRef struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`     // Z and 20 alphanumerics
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"` // lower case, with a trailing dot
+	Private       bool                   `protobuf:"varint,3,opt,name=private,proto3" json:"private,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ZoneRef) Reset() {
+	*x = ZoneRef{}
+	mi := &file_postern_state_v1_state_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ZoneRef) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ZoneRef) ProtoMessage() {}
+
+func (x *ZoneRef) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_state_v1_state_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ZoneRef.ProtoReflect.Descriptor instead.
+func (*ZoneRef) Descriptor() ([]byte, []int) {
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ZoneRef) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ZoneRef) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ZoneRef) GetPrivate() bool {
+	if x != nil {
+		return x.Private
+	}
+	return false
+}
+
+// HostedZone is a user's zone; its sets are records of their own. Whoever
+// writes one of them writes this record, too.
+type HostedZone struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name            string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"` // lower case, with a trailing dot
+	CallerReference string                 `protobuf:"bytes,3,opt,name=caller_reference,json=callerReference,proto3" json:"caller_reference,omitempty"`
+	Comment         string                 `protobuf:"bytes,4,opt,name=comment,proto3" json:"comment,omitempty"`
+	Private         bool                   `protobuf:"varint,5,opt,name=private,proto3" json:"private,omitempty"`
+	// Of a private zone: at least one.
+	Vpcs          []*ZoneVpc `protobuf:"bytes,6,rep,name=vpcs,proto3" json:"vpcs,omitempty"`
+	Rrsets        uint32     `protobuf:"varint,7,opt,name=rrsets,proto3" json:"rrsets,omitempty"` // how many there are
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostedZone) Reset() {
+	*x = HostedZone{}
+	mi := &file_postern_state_v1_state_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostedZone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostedZone) ProtoMessage() {}
+
+func (x *HostedZone) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_state_v1_state_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostedZone.ProtoReflect.Descriptor instead.
+func (*HostedZone) Descriptor() ([]byte, []int) {
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *HostedZone) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *HostedZone) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HostedZone) GetCallerReference() string {
+	if x != nil {
+		return x.CallerReference
+	}
+	return ""
+}
+
+func (x *HostedZone) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+func (x *HostedZone) GetPrivate() bool {
+	if x != nil {
+		return x.Private
+	}
+	return false
+}
+
+func (x *HostedZone) GetVpcs() []*ZoneVpc {
+	if x != nil {
+		return x.Vpcs
+	}
+	return nil
+}
+
+func (x *HostedZone) GetRrsets() uint32 {
+	if x != nil {
+		return x.Rrsets
+	}
+	return 0
+}
+
+// ZoneVpc is a VPC whose resolvers answer from a private zone.
+type ZoneVpc struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	VpcId  string                 `protobuf:"bytes,1,opt,name=vpc_id,json=vpcId,proto3" json:"vpc_id,omitempty"`
+	Region string                 `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
+	// DNS-clock instant in Unix nanoseconds: they do from then on.
+	From          int64 `protobuf:"varint,3,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ZoneVpc) Reset() {
+	*x = ZoneVpc{}
+	mi := &file_postern_state_v1_state_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ZoneVpc) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ZoneVpc) ProtoMessage() {}
+
+func (x *ZoneVpc) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_state_v1_state_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ZoneVpc.ProtoReflect.Descriptor instead.
+func (*ZoneVpc) Descriptor() ([]byte, []int) {
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ZoneVpc) GetVpcId() string {
+	if x != nil {
+		return x.VpcId
+	}
+	return ""
+}
+
+func (x *ZoneVpc) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *ZoneVpc) GetFrom() int64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+// ResourceRecordSet is a set of a hosted zone as its user gave it.
+type ResourceRecordSet struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // lower case, with a trailing dot
+	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	Ttl           uint32                 `protobuf:"varint,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	Values        []string               `protobuf:"bytes,4,rep,name=values,proto3" json:"values,omitempty"`
+	Alias         *ZoneAlias             `protobuf:"bytes,5,opt,name=alias,proto3" json:"alias,omitempty"` // instead of ttl and values
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceRecordSet) Reset() {
+	*x = ResourceRecordSet{}
+	mi := &file_postern_state_v1_state_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceRecordSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceRecordSet) ProtoMessage() {}
+
+func (x *ResourceRecordSet) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_state_v1_state_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceRecordSet.ProtoReflect.Descriptor instead.
+func (*ResourceRecordSet) Descriptor() ([]byte, []int) {
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ResourceRecordSet) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ResourceRecordSet) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ResourceRecordSet) GetTtl() uint32 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
+
+func (x *ResourceRecordSet) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *ResourceRecordSet) GetAlias() *ZoneAlias {
+	if x != nil {
+		return x.Alias
+	}
+	return nil
+}
+
+type ZoneAlias struct {
+	state                protoimpl.MessageState `protogen:"open.v1"`
+	HostedZoneId         string                 `protobuf:"bytes,1,opt,name=hosted_zone_id,json=hostedZoneId,proto3" json:"hosted_zone_id,omitempty"`
+	DnsName              string                 `protobuf:"bytes,2,opt,name=dns_name,json=dnsName,proto3" json:"dns_name,omitempty"` // lower case, with a trailing dot
+	EvaluateTargetHealth bool                   `protobuf:"varint,3,opt,name=evaluate_target_health,json=evaluateTargetHealth,proto3" json:"evaluate_target_health,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *ZoneAlias) Reset() {
+	*x = ZoneAlias{}
+	mi := &file_postern_state_v1_state_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ZoneAlias) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ZoneAlias) ProtoMessage() {}
+
+func (x *ZoneAlias) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_state_v1_state_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ZoneAlias.ProtoReflect.Descriptor instead.
+func (*ZoneAlias) Descriptor() ([]byte, []int) {
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ZoneAlias) GetHostedZoneId() string {
+	if x != nil {
+		return x.HostedZoneId
+	}
+	return ""
+}
+
+func (x *ZoneAlias) GetDnsName() string {
+	if x != nil {
+		return x.DnsName
+	}
+	return ""
+}
+
+func (x *ZoneAlias) GetEvaluateTargetHealth() bool {
+	if x != nil {
+		return x.EvaluateTargetHealth
+	}
+	return false
+}
+
 // DnsFault is a fault of the public name servers, in force from its commit
 // until it is cleared, which deletes the record, or until its end. Without a
 // name or zone it is for all names, without a place for all authorities.
@@ -1938,7 +2361,7 @@ type DnsFault struct {
 
 func (x *DnsFault) Reset() {
 	*x = DnsFault{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[20]
+	mi := &file_postern_state_v1_state_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1950,7 +2373,7 @@ func (x *DnsFault) String() string {
 func (*DnsFault) ProtoMessage() {}
 
 func (x *DnsFault) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[20]
+	mi := &file_postern_state_v1_state_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1963,7 +2386,7 @@ func (x *DnsFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DnsFault.ProtoReflect.Descriptor instead.
 func (*DnsFault) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{20}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DnsFault) GetId() string {
@@ -2039,7 +2462,7 @@ type DnsProfile struct {
 
 func (x *DnsProfile) Reset() {
 	*x = DnsProfile{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[21]
+	mi := &file_postern_state_v1_state_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +2474,7 @@ func (x *DnsProfile) String() string {
 func (*DnsProfile) ProtoMessage() {}
 
 func (x *DnsProfile) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[21]
+	mi := &file_postern_state_v1_state_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2064,7 +2487,7 @@ func (x *DnsProfile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DnsProfile.ProtoReflect.Descriptor instead.
 func (*DnsProfile) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{21}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DnsProfile) GetEnqueue() *DelayDistribution {
@@ -2137,7 +2560,7 @@ type DelayDistribution struct {
 
 func (x *DelayDistribution) Reset() {
 	*x = DelayDistribution{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[22]
+	mi := &file_postern_state_v1_state_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2149,7 +2572,7 @@ func (x *DelayDistribution) String() string {
 func (*DelayDistribution) ProtoMessage() {}
 
 func (x *DelayDistribution) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[22]
+	mi := &file_postern_state_v1_state_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2162,7 +2585,7 @@ func (x *DelayDistribution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DelayDistribution.ProtoReflect.Descriptor instead.
 func (*DelayDistribution) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{22}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DelayDistribution) GetKind() string {
@@ -2195,7 +2618,8 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\x04type\x18\x01 \x01(\x0e2\x16.postern.state.v1.TypeR\x04type\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06region\x18\x03 \x01(\tR\x06region\x12\x0e\n" +
-	"\x02id\x18\x04 \x01(\tR\x02id\"\x8d\t\n" +
+	"\x02id\x18\x04 \x01(\tR\x02id\"\x8b\n" +
+	"\n" +
 	"\x06Record\x12'\n" +
 	"\x03key\x18\x01 \x01(\v2\x15.postern.state.v1.KeyR\x03key\x12!\n" +
 	"\fcreate_index\x18\x02 \x01(\x04R\vcreateIndex\x12!\n" +
@@ -2219,7 +2643,10 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\bsettings\x18+ \x01(\v2\x1a.postern.state.v1.SettingsH\x00R\bsettings\x12/\n" +
 	"\x05place\x18, \x01(\v2\x17.postern.state.v1.PlaceH\x00R\x05place\x12<\n" +
 	"\n" +
-	"dns_change\x18- \x01(\v2\x1b.postern.state.v1.DnsChangeH\x00R\tdnsChange\x129\n" +
+	"dns_change\x18- \x01(\v2\x1b.postern.state.v1.DnsChangeH\x00R\tdnsChange\x12?\n" +
+	"\vhosted_zone\x18. \x01(\v2\x1c.postern.state.v1.HostedZoneH\x00R\n" +
+	"hostedZone\x12;\n" +
+	"\x05rrset\x18/ \x01(\v2#.postern.state.v1.ResourceRecordSetH\x00R\x05rrset\x129\n" +
 	"\tdns_fault\x186 \x01(\v2\x1a.postern.state.v1.DnsFaultH\x00R\bdnsFaultB\a\n" +
 	"\x05value\"S\n" +
 	"\x05Guard\x12'\n" +
@@ -2307,15 +2734,17 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x1a\n" +
 	"\binstance\x18\x05 \x01(\tR\binstance\x12(\n" +
 	"\x10max_staleness_ms\x18\x06 \x01(\x03R\x0emaxStalenessMs\x12\x18\n" +
-	"\acarrier\x18\a \x01(\tR\acarrier\"7\n" +
+	"\acarrier\x18\a \x01(\tR\acarrier\"e\n" +
 	"\x05RRset\x12\x10\n" +
 	"\x03ttl\x18\x01 \x01(\rR\x03ttl\x12\x1c\n" +
-	"\taddresses\x18\x02 \x03(\tR\taddresses\"\x96\x01\n" +
+	"\taddresses\x18\x02 \x03(\tR\taddresses\x12\x16\n" +
+	"\x06values\x18\x03 \x03(\tR\x06values\x12\x14\n" +
+	"\x05alias\x18\x04 \x01(\tR\x05alias\"\x96\x01\n" +
 	"\fRecordChange\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12/\n" +
 	"\x06before\x18\x03 \x01(\v2\x17.postern.state.v1.RRsetR\x06before\x12-\n" +
-	"\x05after\x18\x04 \x01(\v2\x17.postern.state.v1.RRsetR\x05after\"\xcf\x03\n" +
+	"\x05after\x18\x04 \x01(\v2\x17.postern.state.v1.RRsetR\x05after\"\xfe\x03\n" +
 	"\tDnsChange\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x128\n" +
 	"\arecords\x18\x02 \x03(\v2\x1e.postern.state.v1.RecordChangeR\arecords\x12\x18\n" +
@@ -2332,7 +2761,35 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\alost_at\x18\f \x01(\rR\x06lostAt\x12!\n" +
 	"\freordered_at\x18\r \x01(\rR\vreorderedAt\x12\x10\n" +
 	"\x03lag\x18\x0e \x03(\x03R\x03lag\x12C\n" +
-	"\x0ecustom_profile\x18\x0f \x01(\v2\x1c.postern.state.v1.DnsProfileR\rcustomProfile\"\xae\x01\n" +
+	"\x0ecustom_profile\x18\x0f \x01(\v2\x1c.postern.state.v1.DnsProfileR\rcustomProfile\x12-\n" +
+	"\x04zone\x18\x10 \x01(\v2\x19.postern.state.v1.ZoneRefR\x04zone\"G\n" +
+	"\aZoneRef\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\aprivate\x18\x03 \x01(\bR\aprivate\"\xd6\x01\n" +
+	"\n" +
+	"HostedZone\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12)\n" +
+	"\x10caller_reference\x18\x03 \x01(\tR\x0fcallerReference\x12\x18\n" +
+	"\acomment\x18\x04 \x01(\tR\acomment\x12\x18\n" +
+	"\aprivate\x18\x05 \x01(\bR\aprivate\x12-\n" +
+	"\x04vpcs\x18\x06 \x03(\v2\x19.postern.state.v1.ZoneVpcR\x04vpcs\x12\x16\n" +
+	"\x06rrsets\x18\a \x01(\rR\x06rrsets\"L\n" +
+	"\aZoneVpc\x12\x15\n" +
+	"\x06vpc_id\x18\x01 \x01(\tR\x05vpcId\x12\x16\n" +
+	"\x06region\x18\x02 \x01(\tR\x06region\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\x03R\x04from\"\x98\x01\n" +
+	"\x11ResourceRecordSet\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x10\n" +
+	"\x03ttl\x18\x03 \x01(\rR\x03ttl\x12\x16\n" +
+	"\x06values\x18\x04 \x03(\tR\x06values\x121\n" +
+	"\x05alias\x18\x05 \x01(\v2\x1b.postern.state.v1.ZoneAliasR\x05alias\"\x82\x01\n" +
+	"\tZoneAlias\x12$\n" +
+	"\x0ehosted_zone_id\x18\x01 \x01(\tR\fhostedZoneId\x12\x19\n" +
+	"\bdns_name\x18\x02 \x01(\tR\adnsName\x124\n" +
+	"\x16evaluate_target_health\x18\x03 \x01(\bR\x14evaluateTargetHealth\"\xae\x01\n" +
 	"\bDnsFault\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
@@ -2355,7 +2812,7 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\x11DelayDistribution\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
 	"\x06values\x18\x02 \x03(\x03R\x06values\x12\x14\n" +
-	"\x05sigma\x18\x03 \x01(\x01R\x05sigma*\xec\x02\n" +
+	"\x05sigma\x18\x03 \x01(\x01R\x05sigma*\x92\x03\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rTYPE_REST_API\x10\x01\x12\x11\n" +
@@ -2377,7 +2834,10 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\rTYPE_SETTINGS\x10!\x12\x0e\n" +
 	"\n" +
 	"TYPE_PLACE\x10\"\x12\x13\n" +
-	"\x0fTYPE_DNS_CHANGE\x10#\x12\x12\n" +
+	"\x0fTYPE_DNS_CHANGE\x10#\x12\x14\n" +
+	"\x10TYPE_HOSTED_ZONE\x10$\x12\x0e\n" +
+	"\n" +
+	"TYPE_RRSET\x10%\x12\x12\n" +
 	"\x0eTYPE_DNS_FAULT\x10,B=Z;github.com/posternhq/postern/proto/postern/state/v1;statev1b\x06proto3"
 
 var (
@@ -2393,7 +2853,7 @@ func file_postern_state_v1_state_proto_rawDescGZIP() []byte {
 }
 
 var file_postern_state_v1_state_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_postern_state_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_postern_state_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_postern_state_v1_state_proto_goTypes = []any{
 	(Type)(0),                     // 0: postern.state.v1.Type
 	(*Key)(nil),                   // 1: postern.state.v1.Key
@@ -2416,76 +2876,86 @@ var file_postern_state_v1_state_proto_goTypes = []any{
 	(*RRset)(nil),                 // 18: postern.state.v1.RRset
 	(*RecordChange)(nil),          // 19: postern.state.v1.RecordChange
 	(*DnsChange)(nil),             // 20: postern.state.v1.DnsChange
-	(*DnsFault)(nil),              // 21: postern.state.v1.DnsFault
-	(*DnsProfile)(nil),            // 22: postern.state.v1.DnsProfile
-	(*DelayDistribution)(nil),     // 23: postern.state.v1.DelayDistribution
-	(*v1.RestApi)(nil),            // 24: postern.apigateway.v1.RestApi
-	(*v1.Resource)(nil),           // 25: postern.apigateway.v1.Resource
-	(*v1.Stage)(nil),              // 26: postern.apigateway.v1.Stage
-	(*v1.Account)(nil),            // 27: postern.apigateway.v1.Account
-	(*v1.Model)(nil),              // 28: postern.apigateway.v1.Model
-	(*v1.RequestValidator)(nil),   // 29: postern.apigateway.v1.RequestValidator
-	(*v11.Subnet)(nil),            // 30: postern.ec2.v1.Subnet
-	(*v11.NetworkInterface)(nil),  // 31: postern.ec2.v1.NetworkInterface
-	(*v1.Deployment)(nil),         // 32: postern.apigateway.v1.Deployment
-	(*v11.Vpc)(nil),               // 33: postern.ec2.v1.Vpc
-	(*v11.SecurityGroup)(nil),     // 34: postern.ec2.v1.SecurityGroup
-	(*v11.SecurityGroupRule)(nil), // 35: postern.ec2.v1.SecurityGroupRule
-	(*v11.VpcEndpoint)(nil),       // 36: postern.ec2.v1.VpcEndpoint
+	(*ZoneRef)(nil),               // 21: postern.state.v1.ZoneRef
+	(*HostedZone)(nil),            // 22: postern.state.v1.HostedZone
+	(*ZoneVpc)(nil),               // 23: postern.state.v1.ZoneVpc
+	(*ResourceRecordSet)(nil),     // 24: postern.state.v1.ResourceRecordSet
+	(*ZoneAlias)(nil),             // 25: postern.state.v1.ZoneAlias
+	(*DnsFault)(nil),              // 26: postern.state.v1.DnsFault
+	(*DnsProfile)(nil),            // 27: postern.state.v1.DnsProfile
+	(*DelayDistribution)(nil),     // 28: postern.state.v1.DelayDistribution
+	(*v1.RestApi)(nil),            // 29: postern.apigateway.v1.RestApi
+	(*v1.Resource)(nil),           // 30: postern.apigateway.v1.Resource
+	(*v1.Stage)(nil),              // 31: postern.apigateway.v1.Stage
+	(*v1.Account)(nil),            // 32: postern.apigateway.v1.Account
+	(*v1.Model)(nil),              // 33: postern.apigateway.v1.Model
+	(*v1.RequestValidator)(nil),   // 34: postern.apigateway.v1.RequestValidator
+	(*v11.Subnet)(nil),            // 35: postern.ec2.v1.Subnet
+	(*v11.NetworkInterface)(nil),  // 36: postern.ec2.v1.NetworkInterface
+	(*v1.Deployment)(nil),         // 37: postern.apigateway.v1.Deployment
+	(*v11.Vpc)(nil),               // 38: postern.ec2.v1.Vpc
+	(*v11.SecurityGroup)(nil),     // 39: postern.ec2.v1.SecurityGroup
+	(*v11.SecurityGroupRule)(nil), // 40: postern.ec2.v1.SecurityGroupRule
+	(*v11.VpcEndpoint)(nil),       // 41: postern.ec2.v1.VpcEndpoint
 }
 var file_postern_state_v1_state_proto_depIdxs = []int32{
 	0,  // 0: postern.state.v1.Key.type:type_name -> postern.state.v1.Type
 	1,  // 1: postern.state.v1.Record.key:type_name -> postern.state.v1.Key
-	24, // 2: postern.state.v1.Record.rest_api:type_name -> postern.apigateway.v1.RestApi
-	25, // 3: postern.state.v1.Record.resource:type_name -> postern.apigateway.v1.Resource
+	29, // 2: postern.state.v1.Record.rest_api:type_name -> postern.apigateway.v1.RestApi
+	30, // 3: postern.state.v1.Record.resource:type_name -> postern.apigateway.v1.Resource
 	10, // 4: postern.state.v1.Record.deployment:type_name -> postern.state.v1.Deployment
-	26, // 5: postern.state.v1.Record.stage:type_name -> postern.apigateway.v1.Stage
-	27, // 6: postern.state.v1.Record.account:type_name -> postern.apigateway.v1.Account
-	28, // 7: postern.state.v1.Record.model:type_name -> postern.apigateway.v1.Model
-	29, // 8: postern.state.v1.Record.request_validator:type_name -> postern.apigateway.v1.RequestValidator
+	31, // 5: postern.state.v1.Record.stage:type_name -> postern.apigateway.v1.Stage
+	32, // 6: postern.state.v1.Record.account:type_name -> postern.apigateway.v1.Account
+	33, // 7: postern.state.v1.Record.model:type_name -> postern.apigateway.v1.Model
+	34, // 8: postern.state.v1.Record.request_validator:type_name -> postern.apigateway.v1.RequestValidator
 	11, // 9: postern.state.v1.Record.vpc:type_name -> postern.state.v1.Vpc
-	30, // 10: postern.state.v1.Record.subnet:type_name -> postern.ec2.v1.Subnet
+	35, // 10: postern.state.v1.Record.subnet:type_name -> postern.ec2.v1.Subnet
 	12, // 11: postern.state.v1.Record.security_group:type_name -> postern.state.v1.SecurityGroup
 	13, // 12: postern.state.v1.Record.vpc_endpoint:type_name -> postern.state.v1.VpcEndpoint
-	31, // 13: postern.state.v1.Record.network_interface:type_name -> postern.ec2.v1.NetworkInterface
+	36, // 13: postern.state.v1.Record.network_interface:type_name -> postern.ec2.v1.NetworkInterface
 	14, // 14: postern.state.v1.Record.token:type_name -> postern.state.v1.Token
 	16, // 15: postern.state.v1.Record.settings:type_name -> postern.state.v1.Settings
 	17, // 16: postern.state.v1.Record.place:type_name -> postern.state.v1.Place
 	20, // 17: postern.state.v1.Record.dns_change:type_name -> postern.state.v1.DnsChange
-	21, // 18: postern.state.v1.Record.dns_fault:type_name -> postern.state.v1.DnsFault
-	1,  // 19: postern.state.v1.Guard.key:type_name -> postern.state.v1.Key
-	3,  // 20: postern.state.v1.Txn.guards:type_name -> postern.state.v1.Guard
-	2,  // 21: postern.state.v1.Txn.puts:type_name -> postern.state.v1.Record
-	1,  // 22: postern.state.v1.Txn.deletes:type_name -> postern.state.v1.Key
-	0,  // 23: postern.state.v1.Txn.wipe_keeps:type_name -> postern.state.v1.Type
-	4,  // 24: postern.state.v1.Entry.txns:type_name -> postern.state.v1.Txn
-	7,  // 25: postern.state.v1.RaftSnapshotFrame.header:type_name -> postern.state.v1.RaftSnapshotHeader
-	8,  // 26: postern.state.v1.RaftSnapshotFrame.records:type_name -> postern.state.v1.RaftSnapshotRecords
-	9,  // 27: postern.state.v1.RaftSnapshotFrame.trailer:type_name -> postern.state.v1.RaftSnapshotTrailer
-	2,  // 28: postern.state.v1.RaftSnapshotRecords.records:type_name -> postern.state.v1.Record
-	32, // 29: postern.state.v1.Deployment.deployment:type_name -> postern.apigateway.v1.Deployment
-	24, // 30: postern.state.v1.Deployment.rest_api:type_name -> postern.apigateway.v1.RestApi
-	25, // 31: postern.state.v1.Deployment.resources:type_name -> postern.apigateway.v1.Resource
-	28, // 32: postern.state.v1.Deployment.models:type_name -> postern.apigateway.v1.Model
-	29, // 33: postern.state.v1.Deployment.request_validators:type_name -> postern.apigateway.v1.RequestValidator
-	33, // 34: postern.state.v1.Vpc.vpc:type_name -> postern.ec2.v1.Vpc
-	34, // 35: postern.state.v1.SecurityGroup.group:type_name -> postern.ec2.v1.SecurityGroup
-	35, // 36: postern.state.v1.SecurityGroup.rules:type_name -> postern.ec2.v1.SecurityGroupRule
-	36, // 37: postern.state.v1.VpcEndpoint.endpoint:type_name -> postern.ec2.v1.VpcEndpoint
-	15, // 38: postern.state.v1.Settings.dns_clock:type_name -> postern.state.v1.DnsClock
-	22, // 39: postern.state.v1.Settings.custom_dns_profile:type_name -> postern.state.v1.DnsProfile
-	18, // 40: postern.state.v1.RecordChange.before:type_name -> postern.state.v1.RRset
-	18, // 41: postern.state.v1.RecordChange.after:type_name -> postern.state.v1.RRset
-	19, // 42: postern.state.v1.DnsChange.records:type_name -> postern.state.v1.RecordChange
-	22, // 43: postern.state.v1.DnsChange.custom_profile:type_name -> postern.state.v1.DnsProfile
-	23, // 44: postern.state.v1.DnsProfile.enqueue:type_name -> postern.state.v1.DelayDistribution
-	23, // 45: postern.state.v1.DnsProfile.sync:type_name -> postern.state.v1.DelayDistribution
-	23, // 46: postern.state.v1.DnsProfile.endpoint:type_name -> postern.state.v1.DelayDistribution
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	22, // 18: postern.state.v1.Record.hosted_zone:type_name -> postern.state.v1.HostedZone
+	24, // 19: postern.state.v1.Record.rrset:type_name -> postern.state.v1.ResourceRecordSet
+	26, // 20: postern.state.v1.Record.dns_fault:type_name -> postern.state.v1.DnsFault
+	1,  // 21: postern.state.v1.Guard.key:type_name -> postern.state.v1.Key
+	3,  // 22: postern.state.v1.Txn.guards:type_name -> postern.state.v1.Guard
+	2,  // 23: postern.state.v1.Txn.puts:type_name -> postern.state.v1.Record
+	1,  // 24: postern.state.v1.Txn.deletes:type_name -> postern.state.v1.Key
+	0,  // 25: postern.state.v1.Txn.wipe_keeps:type_name -> postern.state.v1.Type
+	4,  // 26: postern.state.v1.Entry.txns:type_name -> postern.state.v1.Txn
+	7,  // 27: postern.state.v1.RaftSnapshotFrame.header:type_name -> postern.state.v1.RaftSnapshotHeader
+	8,  // 28: postern.state.v1.RaftSnapshotFrame.records:type_name -> postern.state.v1.RaftSnapshotRecords
+	9,  // 29: postern.state.v1.RaftSnapshotFrame.trailer:type_name -> postern.state.v1.RaftSnapshotTrailer
+	2,  // 30: postern.state.v1.RaftSnapshotRecords.records:type_name -> postern.state.v1.Record
+	37, // 31: postern.state.v1.Deployment.deployment:type_name -> postern.apigateway.v1.Deployment
+	29, // 32: postern.state.v1.Deployment.rest_api:type_name -> postern.apigateway.v1.RestApi
+	30, // 33: postern.state.v1.Deployment.resources:type_name -> postern.apigateway.v1.Resource
+	33, // 34: postern.state.v1.Deployment.models:type_name -> postern.apigateway.v1.Model
+	34, // 35: postern.state.v1.Deployment.request_validators:type_name -> postern.apigateway.v1.RequestValidator
+	38, // 36: postern.state.v1.Vpc.vpc:type_name -> postern.ec2.v1.Vpc
+	39, // 37: postern.state.v1.SecurityGroup.group:type_name -> postern.ec2.v1.SecurityGroup
+	40, // 38: postern.state.v1.SecurityGroup.rules:type_name -> postern.ec2.v1.SecurityGroupRule
+	41, // 39: postern.state.v1.VpcEndpoint.endpoint:type_name -> postern.ec2.v1.VpcEndpoint
+	15, // 40: postern.state.v1.Settings.dns_clock:type_name -> postern.state.v1.DnsClock
+	27, // 41: postern.state.v1.Settings.custom_dns_profile:type_name -> postern.state.v1.DnsProfile
+	18, // 42: postern.state.v1.RecordChange.before:type_name -> postern.state.v1.RRset
+	18, // 43: postern.state.v1.RecordChange.after:type_name -> postern.state.v1.RRset
+	19, // 44: postern.state.v1.DnsChange.records:type_name -> postern.state.v1.RecordChange
+	27, // 45: postern.state.v1.DnsChange.custom_profile:type_name -> postern.state.v1.DnsProfile
+	21, // 46: postern.state.v1.DnsChange.zone:type_name -> postern.state.v1.ZoneRef
+	23, // 47: postern.state.v1.HostedZone.vpcs:type_name -> postern.state.v1.ZoneVpc
+	25, // 48: postern.state.v1.ResourceRecordSet.alias:type_name -> postern.state.v1.ZoneAlias
+	28, // 49: postern.state.v1.DnsProfile.enqueue:type_name -> postern.state.v1.DelayDistribution
+	28, // 50: postern.state.v1.DnsProfile.sync:type_name -> postern.state.v1.DelayDistribution
+	28, // 51: postern.state.v1.DnsProfile.endpoint:type_name -> postern.state.v1.DelayDistribution
+	52, // [52:52] is the sub-list for method output_type
+	52, // [52:52] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_postern_state_v1_state_proto_init() }
@@ -2510,6 +2980,8 @@ func file_postern_state_v1_state_proto_init() {
 		(*Record_Settings)(nil),
 		(*Record_Place)(nil),
 		(*Record_DnsChange)(nil),
+		(*Record_HostedZone)(nil),
+		(*Record_Rrset)(nil),
 		(*Record_DnsFault)(nil),
 	}
 	file_postern_state_v1_state_proto_msgTypes[5].OneofWrappers = []any{
@@ -2523,7 +2995,7 @@ func file_postern_state_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_state_v1_state_proto_rawDesc), len(file_postern_state_v1_state_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   23,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
