@@ -24,8 +24,8 @@ func FuzzMessage(f *testing.F) {
 		}
 		return b
 	}
-	for _, name := range []string{apiName, aliasName, "many." + apiZone, apiZone, "nobody." + apiZone, "example.com.", "."} {
-		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSOA, dns.TypeANY} {
+	for _, name := range []string{apiName, aliasName, "many." + apiZone, apiZone, "nobody." + apiZone, "example.com.", "x.wild.example.com.", "loop.example.com.", "x.sub.example.com.", "."} {
+		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSOA, dns.TypeANY, dns.TypeTXT, dns.TypeDS} {
 			q := new(dns.Msg).SetQuestion(name, qtype)
 			f.Add(pack(q), false)
 			f.Add(pack(q.SetEdns0(4096, true)), true)
@@ -55,6 +55,11 @@ func FuzzMessage(f *testing.F) {
 			Id: "vpc-7", LoopbackOctet: 7, Cidrs: []string{"10.7.0.0/16"}, EnableDnsSupport: true, EnableDnsHostnames: true,
 			PrivateZones: []*dnsv1.PrivateZone{{Name: apiZone, Ttl: 60, Addresses: addresses}},
 		}),
+		resource("change/C2", &dnsv1.Change{Index: 1, Change: &statev1.DnsChange{
+			Id: "C2", Profile: "instant", Attempts: []int64{1}, Zone: public1,
+			Records: hostedRecords(public1, opening("*.wild 60 A 192.0.2.1", "loop 60 CNAME loop.example.com.", "sub 60 NS ns.elsewhere.test.",
+				"self ALIAS A self.example.com.", `txt 60 TXT "\000\377"`)...),
+		}}),
 		resource("change/C1", &dnsv1.Change{Index: 1, Change: &statev1.DnsChange{
 			Id: "C1", Profile: "instant", Attempts: []int64{1},
 			Records: []*statev1.RecordChange{record(apiName, "127.0.0.1"), record("many."+apiZone, addresses...)},

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/posternhq/postern/dnsprop/rdata"
 	"github.com/posternhq/postern/dnsprop/resolver"
 	"github.com/posternhq/postern/internal/netx"
 	dnsv1 "github.com/posternhq/postern/proto/postern/dns/v1"
@@ -128,6 +129,12 @@ func newRules(m *dnsv1.Vpc, octet uint32) (resolver.VPC, error) {
 			private.Addresses = append(private.Addresses, a)
 		}
 		rules.Zones = append(rules.Zones, private)
+	}
+	for _, z := range m.GetHostedZones() {
+		if name, err := rdata.Name(z.GetName()); err != nil || name != z.GetName() || z.GetId() == "" {
+			return rules, fmt.Errorf("hosted zone %q %q is none", z.GetId(), z.GetName())
+		}
+		rules.Zones = append(rules.Zones, resolver.PrivateZone{Name: z.GetName(), Hosted: z.GetId(), From: z.GetFrom()})
 	}
 	return rules, nil
 }

@@ -56,26 +56,51 @@ type Answer struct {
 	zone.Answer
 	Zone   *zone.Zone
 	Serial uint32
-	// TTL of the records, and of their absence: SOA TTL and minimum are equal.
+	// TTL of the records, and of their absence.
 	TTL, NegativeTTL time.Duration
+	// SOA is the record that the user of a hosted zone gave it; nil in Postern's own.
+	SOA *dns.SOA
+	// Aliases are the names that led to RRset.
+	Aliases []string
 }
 
 // Ask answers for a canonical name; false if the name is in no zone here. The
 // resolvers of the same process call it in place of a query over the network:
 // it is the lookup behind Respond.
-func (a *Authority) Ask(set *zone.Set, name string, at int64) (Answer, bool) {
-	z := set.Find(name)
+func (a *Authority) Ask(set *zone.Set, name string, rtype uint16, at int64) (Answer, bool) {
+	z := set.Serving(name, a.cfg.Number, at)
 	if z == nil {
 		return Answer{}, false
 	}
-	found := z.Lookup(name, a.cfg.Number, at)
-	return Answer{
-		Answer:      found,
+	return a.AskIn(set, z, name, rtype, at), true
+}
+
+// Zone is the zone that the authority answers from for a canonical name: a
+// private one by its id, the public one if that is empty; nil if it has none.
+func (a *Authority) Zone(set *zone.Set, private, name string, at int64) *zone.Zone {
+	if private == "" {
+		return set.Serving(name, a.cfg.Number, at)
+	}
+	if z := set.Private(private); z != nil && z.Present(a.cfg.Number, at) {
+		return z
+	}
+	return nil
+}
+
+// AskIn is Ask in a zone that is there, which may be a private one: those
+// answer to the resolvers of their VPCs only.
+func (a *Authority) AskIn(set *zone.Set, z *zone.Zone, name string, rtype uint16, at int64) Answer {
+	answer := Answer{
+		Answer:      z.Lookup(name, rtype, a.cfg.Number, at),
 		Zone:        z,
 		Serial:      z.Serial(a.cfg.Number, at),
-		TTL:         min(found.RRset.TTL, set.PositiveTTL),
 		NegativeTTL: set.NegativeTTL,
-	}, true
+	}
+	if z.Hosted() {
+		a.complete(set, &answer, rtype, at)
+	}
+	answer.TTL = set.TTL(z, answer.RRset)
+	return answer
 }
 
 // Condition is what the authority does with a query for a canonical name: Ask
@@ -95,22 +120,7 @@ func (a *Authority) Respond(q message.Query) message.Reply {
 	case zone.Failing:
 		return message.Reply{Rcode: dns.RcodeServerFailure}
 	}
-	answer, ok := a.Ask(set, q.Key, at)
-	if !ok {
-		return message.Reply{Rcode: dns.RcodeRefused, Errors: []message.ExtendedError{{Code: dns.ExtendedErrorCodeNotAuthoritative}}}
-	}
-	negative := set.Clock.TTL(answer.NegativeTTL)
-	reply := message.Facts{
-		Apex:      answer.Zone.Apex(),
-		Exists:    answer.Exists,
-		Addresses: answer.RRset.Addresses,
-		TTL:       set.Clock.TTL(answer.TTL),
-		Serial:    answer.Serial,
-		SOATTL:    negative,
-		Minimum:   negative,
-	}.Reply(q, a.cfg.Shuffle)
-	reply.Authoritative = true
-	return reply
+	return a.chain(set, q, at)
 }
 
 // RespondPlain implements message.PlainResponder: what Respond says of the

@@ -211,7 +211,7 @@ func all(rrs []dns.RR, yield func(dns.RR) bool) bool {
 	return true
 }
 
-// Serials are those of all zones at this moment, by apex.
+// Serials are those of all zones that can be transferred at this moment, by apex.
 func (a *Authority) Serials() map[string]uint32 {
 	set := a.cfg.Zones()
 	at := set.At(a.cfg.Now())

@@ -38,8 +38,9 @@ type Reply struct {
 	// Errors say more than the rcode does, to clients that sent an OPT record.
 	Errors []ExtendedError
 	// Foreign marks a refusal because the name is nobody's here: a Handler with a
-	// Forward asks there instead.
+	// Forward asks there instead, and for Next if Answer leads there.
 	Foreign bool
+	Next    string
 	// Silent: nothing is sent.
 	Silent bool
 }
@@ -123,7 +124,7 @@ func (h *Handler) full(packet []byte, source netip.Addr, stream bool) (response 
 	}
 	if reply.Foreign && h.Forward != nil {
 		header := slices.Clone(packet[:headerSize]) // the caller's buffer is free again before it is called
-		return nil, func(ctx context.Context) []byte { return h.forward(ctx, header, req, opt, limit) }
+		return nil, func(ctx context.Context) []byte { return h.forward(ctx, header, req, opt, reply, limit) }
 	}
 	return h.pack(packet, assemble(req, opt, reply), limit), nil
 }
@@ -183,9 +184,10 @@ func assemble(req *dns.Msg, opt *dns.OPT, r Reply) *dns.Msg {
 	return m
 }
 
-// forward asks elsewhere on the client's behalf. The answer keeps the sections
-// it came with, under the client's own id, question and OPT record.
-func (h *Handler) forward(ctx context.Context, packet []byte, req *dns.Msg, opt *dns.OPT, limit int) (response []byte) {
+// forward asks elsewhere on the client's behalf, for what a reply from here does
+// not answer. The answer keeps the sections it came with, under the client's own
+// id, question and OPT record.
+func (h *Handler) forward(ctx context.Context, packet []byte, req *dns.Msg, opt *dns.OPT, reply Reply, limit int) (response []byte) {
 	defer func() {
 		if r := recover(); r != nil {
 			h.recovered(r)
@@ -196,16 +198,19 @@ func (h *Handler) forward(ctx context.Context, packet []byte, req *dns.Msg, opt 
 	defer cancel()
 	ask := &dns.Msg{
 		MsgHdr:   dns.MsgHdr{Id: dns.Id(), RecursionDesired: true},
-		Question: req.Question,
+		Question: slices.Clone(req.Question),
+	}
+	if reply.Next != "" {
+		ask.Question[0].Name = reply.Next
 	}
 	ask.SetEdns0(maxUDP, false)
 	got, err := h.Forward(ctx, ask)
 	if err != nil {
 		h.Logger.Debug("forward query", "err", err)
-		unreached := Reply{Rcode: dns.RcodeServerFailure, Recursion: true, Errors: []ExtendedError{{dns.ExtendedErrorCodeNetworkError, "the server to forward to does not answer"}}}
+		unreached := Reply{Rcode: dns.RcodeServerFailure, Recursion: true, Answer: reply.Answer, Errors: []ExtendedError{{dns.ExtendedErrorCodeNetworkError, "the server to forward to does not answer"}}}
 		return h.pack(packet, assemble(req, opt, unreached), limit)
 	}
-	m := assemble(req, opt, Reply{Rcode: got.Rcode & 0xf, Recursion: true, Answer: got.Answer, Authority: got.Ns})
+	m := assemble(req, opt, Reply{Rcode: got.Rcode & 0xf, Recursion: true, Answer: append(reply.Answer, got.Answer...), Authority: got.Ns})
 	return h.pack(packet, m, limit)
 }
 

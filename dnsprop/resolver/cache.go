@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"container/list"
+	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +21,8 @@ type cache struct {
 	capacity int // names
 	names    map[string]*list.Element
 	recent   list.List // of *cached, most recently used first
+	// aliases are the cached names by the names that their aliases led to.
+	aliases map[string]map[string]bool
 }
 
 // cached is what is known about a name. An NXDOMAIN answers for all types
@@ -29,6 +32,7 @@ type cached struct {
 	nxdomain *entry
 	types    []typed
 	failure  failure
+	targets  []string // of aliases, that it is found by
 }
 
 type typed struct {
@@ -39,8 +43,9 @@ type typed struct {
 // entry is one answer with the instant at which it must be forgotten.
 type entry struct {
 	authority.Answer
-	From    int   // authority that said so
-	At      int64 // when
+	Type    uint16 // that was asked for
+	From    int    // authority that said so
+	At      int64  // when
 	Expires int64
 	Keep    int64 // until when it may be served stale; Expires if never
 }
@@ -49,7 +54,7 @@ type entry struct {
 func (e *entry) old(at int64) bool { return e.Expires-at < (e.Expires-e.At)/10 }
 
 func newCache(capacity int) *cache {
-	return &cache{capacity: capacity, names: make(map[string]*list.Element)}
+	return &cache{capacity: capacity, names: make(map[string]*list.Element), aliases: map[string]map[string]bool{}}
 }
 
 // lookup returns the live entry that answers a question, or else an expired
@@ -130,6 +135,7 @@ func (c *cache) store(name string, qtype uint16, e *entry) {
 		return
 	}
 	k := c.name(name)
+	c.link(k, e.Aliases)
 	if !e.Exists {
 		// Whatever was known about types of the name is older and contradicts it.
 		k.nxdomain, k.types = e, nil
@@ -142,54 +148,35 @@ func (c *cache) store(name string, qtype uint16, e *entry) {
 	k.types = append(k.types, typed{qtype, e})
 }
 
-func (c *cache) remove(el *list.Element) {
-	delete(c.names, el.Value.(*cached).name)
-	c.recent.Remove(el)
+// link has a name found by what its aliases led to. c.mu is held.
+func (c *cache) link(k *cached, targets []string) {
+	for _, t := range targets {
+		if c.aliases[t] == nil {
+			c.aliases[t] = map[string]bool{}
+		}
+		if !c.aliases[t][k.name] {
+			c.aliases[t][k.name] = true
+			k.targets = append(k.targets, t)
+		}
+	}
 }
 
-// stale returns until when the cache may still answer for a name by something
-// older than a version; 0 if it can't. A live entry may until it expires. One
-// that is kept to be served stale may until it is replaced, which any query can
-// bring about: the instant is then when to look again.
-func (c *cache) stale(name string, than zone.Version, at int64) int64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var last int64
-	until := func(e *entry) int64 {
-		if e.Expires > at {
-			return e.Expires
-		}
-		return min(e.Keep, at+int64(failureRecheck))
-	}
-	older := func(e *entry) {
-		if e != nil && e.Keep > at && e.Version.Compare(than) < 0 {
-			last = max(last, until(e))
+func (c *cache) remove(el *list.Element) {
+	k := el.Value.(*cached)
+	for _, t := range k.targets {
+		if delete(c.aliases[t], k.name); len(c.aliases[t]) == 0 {
+			delete(c.aliases, t)
 		}
 	}
-	for up, ok := name, true; ok; up, ok = zone.Parent(up) {
-		el := c.names[up]
-		if el == nil {
-			continue
-		}
-		k := el.Value.(*cached)
-		if up == name {
-			older(k.nxdomain)
-			for _, t := range k.types {
-				older(t.entry)
-			}
-		} else if e := k.nxdomain; e != nil && e.Keep > at && e.At < than.Change.Insync() {
-			// An ancestor's version does not compare with the name's own: its
-			// age decides.
-			last = max(last, until(e))
-		}
-	}
-	return last
+	delete(c.names, k.name)
+	c.recent.Remove(el)
 }
 
 func (c *cache) flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.names)
+	clear(c.aliases)
 	c.recent.Init()
 }
 
@@ -207,6 +194,20 @@ func (k *cached) expire(at int64) {
 	k.types = live
 	if k.failure.forgotten(at) {
 		k.failure = failure{}
+	}
+}
+
+// entries are all that is known of a name.
+func (k *cached) entries() iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		if k.nxdomain != nil && !yield(k.nxdomain) {
+			return
+		}
+		for _, t := range k.types {
+			if !yield(t.entry) {
+				return
+			}
+		}
 	}
 }
 

@@ -4,7 +4,8 @@
 // It owns the caches, positive and negative (RFC 2308), of failures (RFC
 // 9520) and, if asked for, of stale answers (RFC 8767), and the rules of a
 // VPC: which resolver is switched off, which private zones come before public
-// names, and which cache a client's address belongs to. Time in a cache is the
+// names, and which cache a client's address belongs to. CNAMEs are followed, each
+// link by the same rules. Time in a cache is the
 // DNS clock's; answers carry the client's own seconds.
 //
 // A Resolver may be used by any number of goroutines. A query that a cache

@@ -74,13 +74,16 @@ type Subnet struct {
 	Sources netip.Prefix
 }
 
-// PrivateZone holds the apex and the wildcard below it, both with these
-// addresses, once the DNS clock has reached From.
+// PrivateZone answers once the DNS clock has reached From. That of an endpoint
+// holds the apex and the wildcard below it, both with these addresses.
 type PrivateZone struct {
 	Name      string // canonical
 	Addresses []netip.Addr
 	TTL       time.Duration
 	From      int64
+	// Hosted is the id of a user's zone, whose content is in the Set; then
+	// there are no addresses.
+	Hosted string
 }
 
 // Resolver is the resolver of one VPC, or the public one.
@@ -93,7 +96,7 @@ type Resolver struct {
 type rules struct {
 	vpc    VPC
 	zones  []string
-	caches []*cache
+	caches []caches
 }
 
 // Public returns the resolver outside every VPC.
@@ -125,24 +128,9 @@ func New(cfg Config, vpc VPC) *Resolver {
 func (r *Resolver) Install(vpc VPC) {
 	next := &rules{vpc: vpc, zones: availabilityZones(vpc)}
 	for _, az := range next.zones {
-		c := r.rules.Load().cache(az)
-		if c == nil {
-			c = newCache(r.cfg.Capacity)
-		}
-		next.caches = append(next.caches, c)
+		next.caches = append(next.caches, r.rules.Load().in(az).with(vpc.Zones, r.cfg.Capacity))
 	}
 	r.rules.Store(next)
-}
-
-func (s *rules) cache(az string) *cache {
-	if s != nil {
-		for i, name := range s.zones {
-			if name == az {
-				return s.caches[i]
-			}
-		}
-	}
-	return nil
 }
 
 // Respond implements message.Responder.
@@ -151,20 +139,48 @@ func (r *Resolver) Respond(q message.Query) message.Reply {
 	if !rules.vpc.DNSSupport {
 		return message.Reply{Rcode: dns.RcodeRefused}
 	}
-	set := r.cfg.Zones()
-	var reply message.Reply
-	if p := rules.private(q.Key, set.At(r.cfg.Now())); p != nil {
-		reply = p.facts(set).Reply(q, r.cfg.Shuffle)
-	} else {
-		reply = r.resolve(rules.cacheFor(q.Source), q)
+	reply, follow := r.step(rules, q)
+	for range maxLinks {
+		if follow == "" {
+			break
+		}
+		next := q
+		next.Name, next.Key = follow, follow
+		last, to := r.step(rules, next)
+		last.Answer = append(reply.Answer, last.Answer...)
+		if last.Foreign {
+			last.Next = follow
+		}
+		reply, follow = last, to
+	}
+	if follow != "" {
+		reply = message.Reply{Rcode: dns.RcodeServerFailure, Errors: []message.ExtendedError{{Code: dns.ExtendedErrorCodeOther, Text: "too many CNAME records"}}}
 	}
 	reply.Recursion = true
 	return reply
 }
 
-// resolve answers from the cache, or asks an authority and remembers. A name
-// in no zone is foreign.
-func (r *Resolver) resolve(c *cache, q message.Query) message.Reply {
+// maxLinks bounds the CNAMEs of an answer.
+const maxLinks = 8
+
+// step answers one link of a chain of CNAMEs, and says where it goes on.
+func (r *Resolver) step(rules *rules, q message.Query) (reply message.Reply, follow string) {
+	set := r.cfg.Zones()
+	at := set.At(r.cfg.Now())
+	caches := rules.cachesFor(q.Source)
+	p := rules.private(q.Key, at)
+	switch {
+	case p == nil:
+		return r.resolve(caches.public, "", q)
+	case p.Hosted == "":
+		return p.facts(set).Reply(q, r.cfg.Shuffle), ""
+	}
+	return r.resolve(caches.hosted[p.Hosted], p.Hosted, q)
+}
+
+// resolve answers from a cache, or asks an authority and remembers. A name in
+// no zone is foreign. The cache is that of public names, or of a private zone.
+func (r *Resolver) resolve(c *cache, private string, q message.Query) (reply message.Reply, follow string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// Taken under the lock: whoever looks for stale entries at a later instant
@@ -173,15 +189,15 @@ func (r *Resolver) resolve(c *cache, q message.Query) message.Reply {
 	at := set.At(r.cfg.Now())
 	e, stale := c.lookup(q.Key, q.Type, at)
 	if e == nil {
-		if set.Find(q.Key) == nil {
-			return message.Reply{Rcode: dns.RcodeRefused, Foreign: true}
+		if private == "" && !set.Served(q.Key, at) {
+			return message.Reply{Rcode: dns.RcodeRefused, Foreign: true}, ""
 		}
-		if e = r.ask(c, set, q, at, stale != nil); e == nil && stale == nil {
-			return message.Reply{Rcode: dns.RcodeServerFailure}
+		if e = r.ask(c, set, private, q, at, stale != nil); e == nil && stale == nil {
+			return message.Reply{Rcode: dns.RcodeServerFailure}, ""
 		}
 	}
 	if r.cfg.Cache.Prefetch && e != nil && e.old(at) {
-		r.ask(c, set, q, at, false)
+		r.ask(c, set, private, q, at, false)
 	}
 	end := int64(0)
 	if e == nil {
@@ -189,27 +205,28 @@ func (r *Resolver) resolve(c *cache, q message.Query) message.Reply {
 	} else {
 		end = e.Expires
 	}
+	if e.Cut != "" {
+		// Its servers are not here.
+		return message.Reply{Rcode: dns.RcodeRefused, Foreign: true}, ""
+	}
 	remaining := set.Clock.TTL(time.Duration(max(end-at, 0)))
-	return message.Facts{
-		Apex:      e.Zone.Apex(),
-		Exists:    e.Exists,
-		Addresses: e.RRset.Addresses,
-		TTL:       remaining,
-		Serial:    e.Serial,
-		SOATTL:    remaining,
-		Minimum:   set.Clock.TTL(e.NegativeTTL),
-	}.Reply(q, r.cfg.Shuffle)
+	facts := e.Facts(remaining, remaining)
+	facts.Minimum = set.Clock.TTL(e.NegativeTTL)
+	if e.Follow != "" {
+		return message.Reply{Answer: facts.Records(q.Name)}, e.Follow
+	}
+	return facts.Reply(q, r.cfg.Shuffle), ""
 }
 
 // ask has an authority answer, and remembers what it said or that none did; nil
 // if none did, now or lately. spare: there is a stale answer to give instead.
 // c.mu is held.
-func (r *Resolver) ask(c *cache, set *zone.Set, q message.Query, at int64, spare bool) *entry {
+func (r *Resolver) ask(c *cache, set *zone.Set, private string, q message.Query, at int64, spare bool) *entry {
 	if c.failing(q.Key, at) {
 		return nil
 	}
-	from, ok := r.answering(set, q.Key, at)
-	if !ok {
+	from, z := r.answering(set, private, q.Key, at)
+	if z == nil {
 		wait := minFailure
 		if spare {
 			wait = failureRecheck
@@ -217,44 +234,48 @@ func (r *Resolver) ask(c *cache, set *zone.Set, q message.Query, at int64, spare
 		c.fail(q.Key, at, wait)
 		return nil
 	}
-	answer, _ := r.cfg.Authorities[from].Ask(set, q.Key, at)
+	answer := r.cfg.Authorities[from].AskIn(set, z, q.Key, q.Type, at)
 	expires := at + int64(r.keep(answer, q))
-	e := &entry{Answer: answer, From: from, At: at, Expires: expires, Keep: expires + int64(r.cfg.Cache.ServeStale)}
+	e := &entry{Answer: answer, Type: q.Type, From: from, At: at, Expires: expires, Keep: expires + int64(r.cfg.Cache.ServeStale)}
 	c.store(q.Key, q.Type, e)
 	return e
 }
 
-// answering picks the authority to ask, and goes on to the next while one is
-// down or fails; false if all do. How long a server waits before it goes on is
-// not modelled: it would be real time, not the DNS clock's.
-func (r *Resolver) answering(set *zone.Set, name string, at int64) (from int, ok bool) {
+// answering picks the authority to ask, and the zone that it answers from. It
+// goes on to the next while one is down or fails, or does not have a zone that
+// others have; a nil zone if all do. How long a server waits before it goes on
+// is not modelled: it would be real time, not the DNS clock's.
+func (r *Resolver) answering(set *zone.Set, private, name string, at int64) (from int, z *zone.Zone) {
 	n := len(r.cfg.Authorities)
 	from = r.cfg.Pick(n)
 	for range n {
-		if r.cfg.Authorities[from].Condition(set, name, at) == zone.Answering {
-			return from, true
+		a := r.cfg.Authorities[from]
+		if a.Condition(set, name, at) == zone.Answering {
+			if z = a.Zone(set, private, name, at); z != nil {
+				return from, z
+			}
 		}
 		from = (from + 1) % n
 	}
-	return 0, false
+	return 0, nil
 }
 
-// keep is how long an answer to q may be kept. What the apex has of its own,
-// SOA and NS records, goes by the SOA's TTL, as a negative answer does.
+// keep is how long an answer to q may be kept. What the apex of Postern's own
+// zones has, SOA and NS records, goes by the SOA's TTL, as a negative answer does.
 func (r *Resolver) keep(a authority.Answer, q message.Query) time.Duration {
-	if len(a.RRset.Addresses) > 0 && (q.Type == dns.TypeA || q.Type == dns.TypeANY) {
+	if !a.RRset.Empty() && (a.Zone.Hosted() || q.Type == dns.TypeA || q.Type == dns.TypeANY) {
 		return r.cfg.Cache.TTL.apply(a.TTL)
 	}
 	return r.cfg.Cache.NegativeTTL.apply(a.NegativeTTL)
 }
 
 // Stale returns the last instant at which a cache here may still answer for
-// one of a change's names by something older than the change; 0 if none can.
+// one of a change's sets by something older than the change; 0 if none can.
 func (r *Resolver) Stale(c *zone.Change, at int64) int64 {
 	var last int64
-	for _, cache := range r.rules.Load().caches {
+	for _, caches := range r.rules.Load().caches {
 		for i := range c.Records {
-			last = max(last, cache.stale(c.Records[i].Name, zone.Version{Change: c, Ordinal: i}, at))
+			last = max(last, caches.stale(zone.Version{Change: c, Ordinal: i}, at))
 		}
 	}
 	return last
@@ -262,7 +283,9 @@ func (r *Resolver) Stale(c *zone.Change, at int64) int64 {
 
 // Flush forgets every answer.
 func (r *Resolver) Flush() {
-	for _, c := range r.rules.Load().caches {
-		c.flush()
+	for _, caches := range r.rules.Load().caches {
+		for c := range caches.all() {
+			c.flush()
+		}
 	}
 }

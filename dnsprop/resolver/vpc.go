@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 
@@ -22,13 +23,79 @@ func availabilityZones(vpc VPC) []string {
 	return zones
 }
 
-// cacheFor picks the cache of the client's availability zone; a client from
+// caches are those of an availability zone: of public names, and of each user's
+// private zone, whose names are not the public ones of the same spelling.
+type caches struct {
+	public *cache
+	hosted map[string]*cache // by the zone's id
+}
+
+// with keeps the caches that there are and makes those that zones need.
+func (s caches) with(zones []PrivateZone, capacity int) caches {
+	next := caches{public: s.public, hosted: map[string]*cache{}}
+	if next.public == nil {
+		next.public = newCache(capacity)
+	}
+	for _, z := range zones {
+		if z.Hosted == "" {
+			continue
+		}
+		next.hosted[z.Hosted] = s.hosted[z.Hosted]
+		if next.hosted[z.Hosted] == nil {
+			next.hosted[z.Hosted] = newCache(capacity)
+		}
+	}
+	return next
+}
+
+func (s caches) all() iter.Seq[*cache] {
+	return func(yield func(*cache) bool) {
+		if !yield(s.public) {
+			return
+		}
+		for _, c := range s.hosted {
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// stale is until when any of the caches may answer by what is older than a
+// version: for its own name, or by an alias that leads to it.
+func (s caches) stale(than zone.Version, at int64) int64 {
+	ref := than.Change.Zone
+	var last int64
+	if own := s.hosted[ref.ID]; ref.Private && own != nil {
+		last = own.stale(than, at)
+	} else if !ref.Private {
+		last = s.public.stale(than, at)
+		for _, c := range s.hosted {
+			last = max(last, c.staleAliases(than, at))
+		}
+	}
+	return last
+}
+
+// in is the caches of an availability zone; none if there is no such zone.
+func (s *rules) in(az string) caches {
+	if s != nil {
+		for i, name := range s.zones {
+			if name == az {
+				return s.caches[i]
+			}
+		}
+	}
+	return caches{}
+}
+
+// cachesFor picks the caches of the client's availability zone; a client from
 // outside the VPC gets the first.
-func (s *rules) cacheFor(source netip.Addr) *cache {
+func (s *rules) cachesFor(source netip.Addr) caches {
 	source = source.Unmap()
 	for _, subnet := range s.vpc.Subnets {
 		if subnet.Sources.Contains(source) {
-			return s.cache(subnet.AZ)
+			return s.in(subnet.AZ)
 		}
 	}
 	return s.caches[0]

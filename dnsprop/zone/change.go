@@ -9,7 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/posternhq/postern/dnsprop/propagation"
+	"github.com/posternhq/postern/dnsprop/rdata"
 	dnsv1 "github.com/posternhq/postern/proto/postern/dns/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
@@ -20,11 +23,17 @@ const Never = math.MaxInt64
 // maxAddresses bounds the A records of one name: 64 KiB hold four thousand.
 const maxAddresses = 1000
 
-// RRset is the addresses of a name.
+// RRset is the set of a name and type.
 type RRset struct {
-	Addresses []netip.Addr
+	Addresses []netip.Addr // of type A
+	Data      []dns.RR     // of any other: types and contents, without owners and TTLs
 	TTL       time.Duration
+	// Alias: the set is what this name has of the type.
+	Alias string
 }
+
+// Empty reports whether there is no set at all.
+func (s RRset) Empty() bool { return len(s.Addresses)+len(s.Data) == 0 && s.Alias == "" }
 
 // Change is one committed change of public names, with the instant at which
 // each authority begins to show it.
@@ -32,7 +41,10 @@ type Change struct {
 	ID        string
 	Index     uint64 // of the commit that made it: orders the changes of a name
 	Committed int64  // instant of the first attempt
-	Records   []Record
+	// Zone is the user's zone that the change is of; the zero Ref: it is of
+	// Postern's own names.
+	Zone    Ref
+	Records []Record
 
 	shown [propagation.Authorities]int64
 	// settled is from when no older change shows in this one's stead: shown,
@@ -41,9 +53,17 @@ type Change struct {
 	insync  int64
 }
 
-// Record is what a change makes of one name.
+// Ref names a user's zone.
+type Ref struct {
+	ID      string
+	Apex    string // canonical
+	Private bool
+}
+
+// Record is what a change makes of one name and type.
 type Record struct {
 	Name   string // canonical: lower case, trailing dot
+	Type   uint16
 	Exists bool
 	RRset  RRset
 }
@@ -58,8 +78,17 @@ func NewChange(m *dnsv1.Change) (*Change, error) {
 		return nil, fmt.Errorf("change %q lacks its id, index or first attempt", d.GetId())
 	}
 	c := &Change{ID: d.GetId(), Index: m.GetIndex(), Committed: d.GetAttempts()[0]}
+	read := newRecord
+	if z := d.GetZone(); z != nil {
+		name, err := rdata.Name(z.GetName())
+		if err != nil || name != z.GetName() || z.GetId() == "" {
+			return nil, fmt.Errorf("change %s: zone %q %q is none", d.GetId(), z.GetId(), z.GetName())
+		}
+		c.Zone = Ref{ID: z.GetId(), Apex: name, Private: z.GetPrivate()}
+		read = c.Zone.newRecord
+	}
 	for _, r := range d.GetRecords() {
-		rec, err := newRecord(r)
+		rec, err := read(r)
 		if err != nil {
 			return nil, err
 		}
@@ -79,28 +108,34 @@ func NewChange(m *dnsv1.Change) (*Change, error) {
 }
 
 func newRecord(r *statev1.RecordChange) (Record, error) {
-	rec := Record{Name: r.GetName()}
+	rec := Record{Name: r.GetName(), Type: dns.TypeA}
 	if !plainName(rec.Name) {
 		return rec, fmt.Errorf("%q is not a lower-case host name with a trailing dot", rec.Name)
 	}
-	if r.GetType() != "A" {
-		return rec, fmt.Errorf("%s: record type %q is not A", rec.Name, r.GetType())
-	}
 	after := r.GetAfter()
+	if r.GetType() != "A" || len(after.GetValues()) > 0 || after.GetAlias() != "" {
+		return rec, fmt.Errorf("%s: a set of type %q that is not of addresses", rec.Name, r.GetType())
+	}
+	err := rec.read(after)
+	return rec, err
+}
+
+// read takes the set of addresses after a change.
+func (r *Record) read(after *statev1.RRset) error {
 	if n := len(after.GetAddresses()); n > maxAddresses {
-		return rec, fmt.Errorf("%s: %d addresses exceed %d", rec.Name, n, maxAddresses)
+		return fmt.Errorf("%s: %d addresses exceed %d", r.Name, n, maxAddresses)
 	}
 	for _, s := range after.GetAddresses() {
 		a, err := netip.ParseAddr(s)
 		if err != nil || !a.Is4() {
-			return rec, fmt.Errorf("%s: %q is not an IPv4 address", rec.Name, s)
+			return fmt.Errorf("%s: %q is not an IPv4 address", r.Name, s)
 		}
-		rec.RRset.Addresses = append(rec.RRset.Addresses, a)
+		r.RRset.Addresses = append(r.RRset.Addresses, a)
 	}
+	r.RRset.TTL = time.Duration(after.GetTtl()) * time.Second
 	// An empty set is no set: deleting a name's last address deletes the name.
-	rec.Exists = len(rec.RRset.Addresses) > 0
-	rec.RRset.TTL = time.Duration(after.GetTtl()) * time.Second
-	return rec, nil
+	r.Exists = !r.RRset.Empty()
+	return nil
 }
 
 // ShownAt is the instant at which an authority begins to show the change.
@@ -125,21 +160,21 @@ func (c *Change) Insync() int64 { return c.insync }
 
 // Same reports whether two changes say the same at the same instants.
 func (c *Change) Same(d *Change) bool {
-	return c.ID == d.ID && c.Index == d.Index && c.Committed == d.Committed && c.shown == d.shown && c.settled == d.settled &&
+	return c.ID == d.ID && c.Index == d.Index && c.Zone == d.Zone && c.Committed == d.Committed && c.shown == d.shown && c.settled == d.settled &&
 		slices.EqualFunc(c.Records, d.Records, func(a, b Record) bool {
-			return a.Name == b.Name && a.Exists == b.Exists && a.RRset.TTL == b.RRset.TTL &&
-				slices.Equal(a.RRset.Addresses, b.RRset.Addresses)
+			return a.Name == b.Name && a.Type == b.Type && a.Exists == b.Exists && a.RRset.TTL == b.RRset.TTL && a.RRset.Alias == b.RRset.Alias &&
+				slices.Equal(a.RRset.Addresses, b.RRset.Addresses) && slices.EqualFunc(a.RRset.Data, b.RRset.Data, dns.IsDuplicate)
 		})
 }
 
-// Version is one change's say about one name. The zero Version is older than
-// all: the name as it was before anybody spoke of it.
+// Version is one change's say about one name and type. The zero Version is older
+// than all: the set as it was before anybody spoke of it.
 type Version struct {
 	Change  *Change
 	Ordinal int // position in Change.Records
 }
 
-// Compare orders the versions of a name: by commit, then, because one log
+// Compare orders the versions of a set: by commit, then, because one log
 // entry can carry several changes, by id, then by place in the change.
 func (v Version) Compare(w Version) int {
 	switch {

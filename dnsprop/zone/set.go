@@ -10,25 +10,64 @@ import (
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
 
-// Set is the public zones at one version, with the settings by which they are
-// read. The zero Set has no zones.
+// Set is the zones at one version, with the settings by which they are read. The zero Set has no zones.
 type Set struct {
 	Clock propagation.Clock
-	// PositiveTTL caps every record's own, so that a switch to a profile without
-	// caches ends caching; NegativeTTL is that of "there is no such name".
+	// PositiveTTL caps the TTL of Postern's own records, so that a switch to a profile
+	// without caches ends caching; NegativeTTL is that of "there is no such name".
 	PositiveTTL, NegativeTTL time.Duration
 	// Faults are those in force, of which the Set goes by those of how authorities
 	// answer; the others are in the changes. Nobody may modify them.
 	Faults []*statev1.DnsFault
 
 	zones map[string]*Zone
+	// Users' zones: public ones by apex, private ones by id.
+	public, private map[string]*Zone
 }
 
 // At is the instant of the DNS clock at a wall time.
 func (s *Set) At(wall time.Time) int64 { return s.Clock.Now(wall).UnixNano() }
 
-// Find returns the zone that a canonical name is in, nil if none is.
+// Find returns the zone of Postern's own that a canonical name is in, nil if
+// none is.
 func (s *Set) Find(name string) *Zone { return enclosing(s.zones, name) }
+
+// Serving returns the public zone, Postern's or a user's, that an authority
+// answers from for a canonical name; nil if it has none. Own names come first:
+// no user's zone can be at or above them.
+func (s *Set) Serving(name string, authority int, at int64) *Zone {
+	if z := s.Find(name); z != nil || len(s.public) == 0 {
+		return z
+	}
+	for up, ok := name, true; ok; up, ok = Parent(up) {
+		if z := s.public[up]; z != nil && z.Present(authority, at) {
+			return z
+		}
+	}
+	return nil
+}
+
+// Served reports whether some authority has a zone for a canonical name.
+func (s *Set) Served(name string, at int64) bool {
+	for authority := range propagation.Authorities {
+		if s.Serving(name, authority, at) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// TTL is how long a set of a zone may be kept. A user's own stands, but under a
+// profile without caches.
+func (s *Set) TTL(z *Zone, r RRset) time.Duration {
+	if z.Hosted() && s.PositiveTTL > 0 {
+		return r.TTL
+	}
+	return min(r.TTL, s.PositiveTTL)
+}
+
+// Private returns a user's private zone, nil if no change of it is known.
+func (s *Set) Private(id string) *Zone { return s.private[id] }
 
 // Condition is what an authority does with a query while a fault is in force.
 type Condition int
@@ -60,7 +99,7 @@ func (s *Set) Condition(name string, authority int, at int64) Condition {
 }
 
 // Addresses is Find and Lookup in one, for a canonical name without escapes that
-// has addresses; false for any other. It allocates nothing.
+// has addresses; false for any other, and in users' zones. It allocates nothing.
 func (s *Set) Addresses(name []byte, authority int, at int64) (RRset, bool) {
 	var key [256]byte
 	for i := 0; i < len(name); {
@@ -72,7 +111,7 @@ func (s *Set) Addresses(name []byte, authority int, at int64) (RRset, bool) {
 			if !found {
 				return RRset{}, false
 			}
-			answer := h.(history).at(authority, at)
+			answer := h.(sets)[0].at(authority, at)
 			return answer.RRset, len(answer.RRset.Addresses) > 0
 		}
 		dot := bytes.IndexByte(name[i:], '.')
@@ -84,10 +123,10 @@ func (s *Set) Addresses(name []byte, authority int, at int64) (RRset, bool) {
 	return RRset{}, false
 }
 
-// Zones is how many zones there are.
+// Zones is how many zones of Postern's own there are.
 func (s *Set) Zones() int { return len(s.zones) }
 
-// Apexes names the zones, sorted.
+// Apexes names the zones of Postern's own, sorted.
 func (s *Set) Apexes() []string { return slices.Sorted(maps.Keys(s.zones)) }
 
 // enclosing returns the value of the longest name that is name or a parent of it.

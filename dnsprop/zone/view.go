@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// View is a zone as an authority shows it at an instant. Like the Zone it does
-// not change: a later look gives the same.
+// View is one of Postern's own zones as an authority shows it at an instant. Like
+// the Zone it does not change: a later look gives the same.
 type View struct {
 	zone      *Zone
 	authority int
@@ -28,8 +28,8 @@ func (v View) Serial() uint32 { return v.zone.Serial(v.authority, v.at) }
 func (v View) RRsets() iter.Seq2[string, RRset] {
 	return func(yield func(string, RRset) bool) {
 		v.zone.names.Root().Walk(func(_ []byte, value any) bool {
-			answer := value.(history).at(v.authority, v.at)
-			return answer.Exists && !yield(value.(history)[0].record().Name, answer.RRset)
+			answer := value.(sets)[0].at(v.authority, v.at)
+			return answer.Exists && !yield(value.(sets).name(), answer.RRset)
 		})
 	}
 }
@@ -41,10 +41,10 @@ func (v View) Differences(w View) iter.Seq2[string, [2]RRset] {
 	return func(yield func(string, [2]RRset) bool) {
 		goOn := true
 		w.zone.names.Root().Walk(func(key []byte, value any) bool {
-			h := value.(history)
-			before, after := v.rrset(key), h.at(w.authority, w.at).RRset
+			s := value.(sets)
+			before, after := v.rrset(key), s[0].at(w.authority, w.at).RRset
 			if !before.equal(after) {
-				goOn = yield(h[0].record().Name, [2]RRset{before, after})
+				goOn = yield(s.name(), [2]RRset{before, after})
 			}
 			return !goOn
 		})
@@ -53,19 +53,19 @@ func (v View) Differences(w View) iter.Seq2[string, [2]RRset] {
 		}
 		// A change can have been taken back whole.
 		v.zone.names.Root().Walk(func(key []byte, value any) bool {
-			h := value.(history)
+			s := value.(sets)
 			if _, there := w.zone.names.Get(key); there {
 				return false
 			}
-			before := h.at(v.authority, v.at).RRset
-			return len(before.Addresses) > 0 && !yield(h[0].record().Name, [2]RRset{before, {}})
+			before := s[0].at(v.authority, v.at).RRset
+			return len(before.Addresses) > 0 && !yield(s.name(), [2]RRset{before, {}})
 		})
 	}
 }
 
 func (v View) rrset(key []byte) RRset {
-	if h, found := v.zone.names.Get(key); found {
-		return h.(history).at(v.authority, v.at).RRset
+	if s, found := v.zone.names.Get(key); found {
+		return s.(sets)[0].at(v.authority, v.at).RRset
 	}
 	return RRset{}
 }

@@ -1,7 +1,6 @@
 package zone
 
 import (
-	"slices"
 	"sort"
 	"strings"
 
@@ -10,11 +9,15 @@ import (
 	"github.com/posternhq/postern/dnsprop/propagation"
 )
 
-// Zone is one public zone: a history for each name, from which every
-// authority's content at every instant follows.
+// Zone is one zone: a history for each set, from which every authority's content
+// at every instant follows. It is one of Postern's own, which hold addresses
+// only, or a user's.
 type Zone struct {
 	apex string
-	// names holds a history for each name, by its labels below the apex from
+	// user is the zero Ref in a zone of Postern's own. Of public zones that had the
+	// same name one after the other, it is the first.
+	user Ref
+	// names holds the histories of each name, by its labels below the apex from
 	// right to left, each ended by a zero byte. So what is below a name lies
 	// under its key, which empty non-terminals need (RFC 8020).
 	names *iradix.Tree
@@ -25,38 +28,89 @@ type Zone struct {
 	toCome [propagation.Authorities][]int64
 }
 
-// history is what a name went through, newest version first.
+// history is what a set went through, newest version first.
 type history []Version
+
+// sets are the histories of a name, by type. There is at least one.
+type sets []typed
+
+type typed struct {
+	rtype uint16
+	history
+}
+
+// of is the history of a type; nil if there is none.
+func (s sets) of(rtype uint16) history {
+	for i := range s {
+		if s[i].rtype == rtype {
+			return s[i].history
+		}
+	}
+	return nil
+}
+
+func (s sets) name() string { return s[0].history[0].record().Name }
+
+// exist reports whether an authority shows any set of the name.
+func (s sets) exist(authority int, at int64) bool {
+	for i := range s {
+		if s[i].at(authority, at).Exists {
+			return true
+		}
+	}
+	return false
+}
 
 // Answer is what an authority has for a name at an instant.
 type Answer struct {
-	// Exists without addresses is NODATA: something is below the name, or it is the apex.
+	// Exists without a set is NODATA: the name has others, something is below it,
+	// or it is the apex.
 	Exists bool
 	RRset  RRset
 	// Version is the one that decided; zero if none has shown here.
 	Version Version
+
+	// The rest is for users' zones only.
+
+	// Follow is the name to go on with: that of a CNAME, in RRset.
+	Follow string
+	// Cut is the name from which on the zone is delegated to others, to those in RRset.
+	Cut string
+	// Others: the name has sets of some type.
+	Others bool
+	// Wildcard is the name whose set this is, if it is not the name's own.
+	Wildcard string
+	// Shadowed: there is no such name, and a closer one keeps a wildcard from it.
+	Shadowed bool
+	// Inferred: more than the name's own history of the type has decided.
+	Inferred bool
 }
 
-func newZone(apex string) *Zone { return &Zone{apex: apex, names: iradix.New()} }
+func newZone(apex string, user Ref) *Zone { return &Zone{apex: apex, user: user, names: iradix.New()} }
 
 // Apex is the zone's name.
 func (z *Zone) Apex() string { return z.apex }
 
-// Lookup answers for a canonical name in the zone: of the name's changes whose
+// Lookup answers for a canonical name in the zone: of the set's changes whose
 // instant at this authority has passed, the newest decides. While that one is
 // reordered and not settled, of it and those before, down to one that is
 // settled, the one that came last does.
-func (z *Zone) Lookup(name string, authority int, at int64) Answer {
-	if name == z.apex {
-		return Answer{Exists: true}
-	}
+//
+// A zone of Postern's own has addresses only: they are the answer, whatever the type.
+func (z *Zone) Lookup(name string, rtype uint16, authority int, at int64) Answer {
 	key, ok := z.key(name)
 	if !ok {
 		return Answer{}
 	}
+	if z.Hosted() {
+		return z.lookup(key, rtype, authority, at)
+	}
+	if name == z.apex {
+		return Answer{Exists: true}
+	}
 	var answer Answer
-	if h, found := z.names.Get(key); found {
-		answer = h.(history).at(authority, at)
+	if s, found := z.names.Get(key); found {
+		answer = s.(sets)[0].at(authority, at)
 	}
 	if !answer.Exists && z.existsBelow(key, authority, at) {
 		answer.Exists = true
@@ -84,21 +138,43 @@ func (h history) at(authority int, at int64) Answer {
 	return Answer{Exists: r.Exists, RRset: r.RRset, Version: last}
 }
 
-// Shows reports whether an authority answers for each of a change's names by
+// Shows reports whether an authority answers for each of a change's sets by
 // it or by what is newer.
 func (s *Set) Shows(c *Change, authority int, at int64) bool {
 	for i, r := range c.Records {
-		if z := s.Find(r.Name); z != nil && z.Lookup(r.Name, authority, at).Version.Compare(Version{Change: c, Ordinal: i}) < 0 {
+		z := s.zoneOf(c, r.Name)
+		if z != nil && z.set(r.Name, r.Type).at(authority, at).Version.Compare(Version{Change: c, Ordinal: i}) < 0 {
 			return false
 		}
 	}
 	return true
 }
 
+// zoneOf is the zone in which a change holds a name.
+func (s *Set) zoneOf(c *Change, name string) *Zone {
+	switch {
+	case c.Zone == (Ref{}):
+		return s.Find(name)
+	case c.Zone.Private:
+		return s.private[c.Zone.ID]
+	}
+	return s.public[c.Zone.Apex]
+}
+
+// set is the history of a name and type; nil if there is none.
+func (z *Zone) set(name string, rtype uint16) history {
+	if key, ok := z.key(name); ok {
+		if s, found := z.names.Get(key); found {
+			return s.(sets).of(rtype)
+		}
+	}
+	return nil
+}
+
 func (z *Zone) existsBelow(key []byte, authority int, at int64) bool {
 	found := false
-	z.names.Root().WalkPrefix(key, func(k []byte, h any) bool {
-		found = len(k) > len(key) && h.(history).at(authority, at).Exists
+	z.names.Root().WalkPrefix(key, func(k []byte, s any) bool {
+		found = len(k) > len(key) && s.(sets).exist(authority, at)
 		return found
 	})
 	return found
@@ -118,6 +194,9 @@ func passedBy(instants []int64, at int64) int {
 
 // key is a name's place in the tree; false for a name that cannot be in it.
 func (z *Zone) key(name string) ([]byte, bool) {
+	if name == z.apex {
+		return nil, true
+	}
 	relative, ok := strings.CutSuffix(name, "."+z.apex)
 	if !ok || strings.ContainsAny(relative, "\\\x00") {
 		return nil, false
@@ -135,143 +214,4 @@ func appendKey[T string | []byte](key []byte, relative T) []byte {
 		}
 	}
 	return key
-}
-
-// Edit collects what makes the next Set of the zones. It belongs to one goroutine.
-type Edit struct {
-	from  *Set
-	zones map[string]*zoneEdit
-}
-
-type zoneEdit struct {
-	from    *Zone
-	names   *iradix.Txn
-	add     [propagation.Authorities][]int64
-	dropped [propagation.Authorities][]int64
-}
-
-// Edit begins an edit with the zones of some regions: those that the Set
-// lacks begin empty, those that are no longer among them end.
-func (s *Set) Edit(regions []string) *Edit {
-	e := &Edit{from: s, zones: make(map[string]*zoneEdit)}
-	for _, region := range regions {
-		for _, apex := range apexes(region) {
-			z := s.zones[apex]
-			if z == nil {
-				z = newZone(apex)
-			}
-			e.zones[apex] = &zoneEdit{from: z, names: z.names.Txn()}
-		}
-	}
-	return e
-}
-
-// Holds returns the first name of a change that is in no zone, if there is one.
-func (e *Edit) Holds(c *Change) (stray string, ok bool) {
-	for _, r := range c.Records {
-		if e.find(r.Name) == nil {
-			return r.Name, false
-		}
-	}
-	return "", true
-}
-
-// Put adds a change, all of whose names the zones hold.
-func (e *Edit) Put(c *Change) {
-	for z, ordinals := range e.touched(c) {
-		for _, i := range ordinals {
-			z.put(Version{Change: c, Ordinal: i})
-		}
-		for a := range z.add {
-			z.add[a] = append(z.add[a], c.instants(a)...)
-		}
-	}
-}
-
-// Remove takes out a change that was put, in this edit or before.
-func (e *Edit) Remove(c *Change) {
-	for z, ordinals := range e.touched(c) {
-		for _, i := range ordinals {
-			z.remove(Version{Change: c, Ordinal: i})
-		}
-		for a := range z.dropped {
-			z.dropped[a] = append(z.dropped[a], c.instants(a)...)
-		}
-	}
-}
-
-func (e *Edit) touched(c *Change) map[*zoneEdit][]int {
-	touched := make(map[*zoneEdit][]int, 1)
-	for i, r := range c.Records {
-		if z := e.find(r.Name); z != nil {
-			touched[z] = append(touched[z], i)
-		}
-	}
-	return touched
-}
-
-func (e *Edit) find(name string) *zoneEdit { return enclosing(e.zones, name) }
-
-func (z *zoneEdit) put(v Version) {
-	key, _ := z.from.key(v.record().Name)
-	var h history
-	if old, ok := z.names.Get(key); ok {
-		h = old.(history)
-	}
-	i, _ := slices.BinarySearchFunc(h, v, func(a, b Version) int { return b.Compare(a) })
-	z.names.Insert(key, slices.Insert(slices.Clone(h), i, v))
-}
-
-func (z *zoneEdit) remove(v Version) {
-	key, _ := z.from.key(v.record().Name)
-	old, ok := z.names.Get(key)
-	if !ok {
-		return
-	}
-	h := slices.DeleteFunc(slices.Clone(old.(history)), func(w Version) bool { return v.Compare(w) == 0 })
-	if len(h) == 0 {
-		z.names.Delete(key)
-		return
-	}
-	z.names.Insert(key, h)
-}
-
-// Set ends the edit at an instant of the DNS clock. It keeps the settings of
-// the Set that was edited.
-func (e *Edit) Set(at int64) *Set {
-	s := &Set{
-		Clock:       e.from.Clock,
-		PositiveTTL: e.from.PositiveTTL,
-		NegativeTTL: e.from.NegativeTTL,
-		Faults:      e.from.Faults,
-		zones:       make(map[string]*Zone, len(e.zones)),
-	}
-	for apex, edit := range e.zones {
-		z := &Zone{apex: apex, names: edit.names.Commit(), passed: edit.from.passed, toCome: edit.from.toCome}
-		for a := range z.toCome {
-			z.count(a, edit.add[a], edit.dropped[a], at)
-		}
-		s.zones[apex] = z
-	}
-	return s
-}
-
-// count brings an authority's counts up to an instant, with some instants more
-// and some less.
-func (z *Zone) count(authority int, add, dropped []int64, at int64) {
-	instants := z.toCome[authority]
-	if len(add)+len(dropped) > 0 {
-		instants = append(slices.Clone(instants), add...)
-		slices.Sort(instants)
-	}
-	for _, d := range dropped {
-		if i, ok := slices.BinarySearch(instants, d); ok {
-			instants = slices.Delete(instants, i, i+1)
-		} else {
-			z.passed[authority]-- // it had passed when it was last counted
-		}
-	}
-	n := passedBy(instants, at)
-	z.passed[authority] += uint32(n)
-	z.toCome[authority] = instants[n:]
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
 	"pgregory.net/rapid"
 
 	"github.com/posternhq/postern/dnsprop/propagation"
@@ -50,7 +51,7 @@ func put(s *Set, changes ...*Change) *Set {
 }
 
 func says(s *Set, name string, authority int, at int64) string {
-	a := s.Find(name+apex).Lookup(name+apex, authority, at)
+	a := s.Find(name+apex).Lookup(name+apex, dns.TypeA, authority, at)
 	switch {
 	case !a.Exists:
 		return "nxdomain"
