@@ -342,7 +342,7 @@ func TestRoute53(t *testing.T) {
 		t.Errorf("got %d\n%s\nwant\n%s", got.status, got.body, want)
 	}
 
-	for target, want := range map[string]int{"/2013-04-01/hostedzone": 501, "/2013-04-01/hostedzone/Z1/rrset/": 501, "/2013-04-01/nothing": 404} {
+	for target, want := range map[string]int{"/2013-04-01/healthcheck": 501, "/2013-04-01/tags/hostedzone/Z1/": 501, "/2013-04-01/nothing": 404} {
 		if got := send(t, "GET", url+target, ""); got.status != want {
 			t.Errorf("%s: got %d %s", target, got.status, got.body)
 		}

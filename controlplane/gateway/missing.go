@@ -155,21 +155,19 @@ PATCH  /vpclinks/{vpclink_id} UpdateVpcLink
 // missingRoute53 is from AWS's service model of 2013-04-01; clients differ in
 // whether they send the last slash.
 const missingRoute53 = `
-GET    /2013-04-01/hostedzone ListHostedZones
-POST   /2013-04-01/hostedzone CreateHostedZone
-GET    /2013-04-01/hostedzone/{Id} GetHostedZone
-POST   /2013-04-01/hostedzone/{Id} UpdateHostedZoneComment
-DELETE /2013-04-01/hostedzone/{Id} DeleteHostedZone
-POST   /2013-04-01/hostedzone/{Id}/associatevpc AssociateVPCWithHostedZone
-POST   /2013-04-01/hostedzone/{Id}/disassociatevpc DisassociateVPCFromHostedZone
-GET    /2013-04-01/hostedzone/{Id}/rrset ListResourceRecordSets
-POST   /2013-04-01/hostedzone/{Id}/rrset ChangeResourceRecordSets
-GET    /2013-04-01/hostedzonecount GetHostedZoneCount
-GET    /2013-04-01/hostedzonesbyname ListHostedZonesByName
-GET    /2013-04-01/hostedzonesbyvpc ListHostedZonesByVPC
+GET    /2013-04-01/hostedzone/{Id}/dnssec GetDNSSEC
+GET    /2013-04-01/hostedzonelimit/{Id}/{Type} GetHostedZoneLimit
+GET    /2013-04-01/delegationset ListReusableDelegationSets
+POST   /2013-04-01/delegationset CreateReusableDelegationSet
+GET    /2013-04-01/healthcheck ListHealthChecks
+POST   /2013-04-01/healthcheck CreateHealthCheck
+GET    /2013-04-01/queryloggingconfig ListQueryLoggingConfigs
+POST   /2013-04-01/queryloggingconfig CreateQueryLoggingConfig
+POST   /2013-04-01/trafficpolicy CreateTrafficPolicy
+GET    /2013-04-01/hostedzone/{Id}/authorizevpcassociation ListVPCAssociationAuthorizations
+POST   /2013-04-01/hostedzone/{Id}/authorizevpcassociation CreateVPCAssociationAuthorization
 GET    /2013-04-01/tags/{ResourceType}/{ResourceId} ListTagsForResource
 POST   /2013-04-01/tags/{ResourceType}/{ResourceId} ChangeTagsForResource
-GET    /2013-04-01/testdnsanswer TestDNSAnswer
 `
 
 // missingEC2 are the actions of EC2 that clients of the ones in scope are

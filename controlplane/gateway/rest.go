@@ -89,11 +89,17 @@ func (s *restService) serve(w http.ResponseWriter, r *http.Request, c *call, dat
 		s.g.fail(w, r, c, s.protocol, lacking(name))
 		return
 	}
-	if !routable(r.URL.EscapedPath()) {
+	inner := r.WithContext(withCall(r.Context(), c))
+	if s.protocol.GetKind() == awsv1.Protocol_KIND_REST_XML {
+		// Clients differ in whether they send the last slash of a path.
+		u := *r.URL
+		u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/"), strings.TrimSuffix(u.RawPath, "/")
+		inner.URL = &u
+	}
+	if !routable(inner.URL.EscapedPath()) {
 		s.g.fail(w, r, c, s.protocol, s.notThere(r))
 		return
 	}
-	inner := r.WithContext(withCall(r.Context(), c))
 	// grpc-gateway looks at no header of the client: not at its types, time-outs,
 	// forwarding or trailers.
 	inner.Header = http.Header{}
@@ -120,9 +126,15 @@ func contentType(protocol *awsv1.Protocol) string {
 	return contentXML
 }
 
-// succeeded writes the status of the operation.
-func (s *restService) succeeded(ctx context.Context, w http.ResponseWriter, _ proto.Message) error {
+// succeeded writes the status of the operation, and the members that are headers.
+func (s *restService) succeeded(ctx context.Context, w http.ResponseWriter, msg proto.Message) error {
 	w.Header().Del("Content-Type") // written again with the body, if there is one
+	answer := msg.ProtoReflect()
+	for _, m := range shapeOf(answer.Descriptor()).headers {
+		if answer.Has(m.desc) {
+			w.Header().Set(m.header, answer.Get(m.desc).String())
+		}
+	}
 	w.WriteHeader(s.operation(ctx).status)
 	return nil
 }
@@ -218,7 +230,13 @@ func (m marshaler) Unmarshal(data []byte, v any) error {
 	if !ok {
 		return fmt.Errorf("no reading of %T", v)
 	}
-	if err := readJSON(data, msg.ProtoReflect()); err != nil {
+	var err *apierr.Error
+	if m.s.protocol.GetKind() == awsv1.Protocol_KIND_REST_JSON {
+		err = readJSON(data, msg.ProtoReflect())
+	} else {
+		err = readXML(data, m.s.protocol.GetXmlNamespace(), msg.ProtoReflect())
+	}
+	if err != nil {
 		return err
 	}
 	return nil

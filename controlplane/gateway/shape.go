@@ -18,7 +18,18 @@ type shape struct {
 	// members excludes what is internal, in the order of their numbers.
 	members []*member
 	query   map[string]*member
+	headers []*member
 	xmlRoot string
+}
+
+// xmlMember is the member of an element's name; nil if there is none.
+func (s *shape) xmlMember(name string) *member {
+	for _, m := range s.members {
+		if m.xml == name {
+			return m
+		}
+	}
+	return nil
 }
 
 // member is one field of a message.
@@ -31,6 +42,8 @@ type member struct {
 	flat  bool
 	// always: an empty list is written, too.
 	always bool
+	// header: the member is this header of an answer, and in no body.
+	header string
 }
 
 // shapes holds *shape by message descriptor. There are as many as there are
@@ -64,6 +77,11 @@ func newShape(desc protoreflect.MessageDescriptor) *shape {
 			item:   or(m.GetItem(), "item"),
 			flat:   m.GetFlat(),
 			always: m.GetAlways(),
+			header: m.GetHeader(),
+		}
+		if f.header != "" {
+			s.headers = append(s.headers, f)
+			continue
 		}
 		s.members = append(s.members, f)
 		s.query[f.query] = f
