@@ -29,6 +29,7 @@ var restJSON = [kinds]answer{
 	KindUnavailable:     {http.StatusServiceUnavailable, "ServiceUnavailableException"},
 	KindUnsupported:     {http.StatusNotImplemented, "NotImplementedException"},
 	KindDryRun:          {http.StatusPreconditionFailed, "DryRunOperation"},
+	KindExists:          {http.StatusConflict, "ConflictException"},
 }
 
 // ec2Query is EC2's table: whatever the client did wrong is 400, also what
@@ -49,6 +50,7 @@ var ec2Query = [kinds]answer{
 	KindUnavailable:     {http.StatusServiceUnavailable, "Unavailable"},
 	KindUnsupported:     {http.StatusNotImplemented, "NotImplemented"},
 	KindDryRun:          {http.StatusPreconditionFailed, "DryRunOperation"},
+	KindExists:          {http.StatusBadRequest, "IncorrectState"},
 }
 
 // query is the table of STS and its like.
@@ -68,6 +70,7 @@ var query = [kinds]answer{
 	KindUnavailable:     {http.StatusServiceUnavailable, "ServiceUnavailable"},
 	KindUnsupported:     {http.StatusNotImplemented, "NotImplemented"},
 	KindDryRun:          {http.StatusPreconditionFailed, "DryRunOperation"},
+	KindExists:          {http.StatusConflict, "EntityAlreadyExists"},
 }
 
 // restXML is Route 53's table.
@@ -87,6 +90,7 @@ var restXML = [kinds]answer{
 	KindUnavailable:     {http.StatusServiceUnavailable, "ServiceUnavailable"},
 	KindUnsupported:     {http.StatusNotImplemented, "NotImplemented"},
 	KindDryRun:          {http.StatusPreconditionFailed, "DryRunOperation"},
+	KindExists:          {http.StatusConflict, "HostedZoneAlreadyExists"},
 }
 
 // Answer returns the HTTP status and the exception name that a protocol has

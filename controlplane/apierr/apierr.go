@@ -59,13 +59,16 @@ const (
 	KindUnsupported
 	// KindDryRun is EC2's way to say that the request would have succeeded.
 	KindDryRun
+	// KindExists is a thing that exists already, where a service tells that from
+	// other conflicts by the status.
+	KindExists
 
 	kinds // their number
 )
 
 var kindNames = [kinds]string{
 	"internal", "invalid", "validation", "serialization", "not_found", "conflict", "limit", "too_many",
-	"unauthenticated", "unauthorized", "access_denied", "too_large", "unavailable", "unsupported", "dry_run",
+	"unauthenticated", "unauthorized", "access_denied", "too_large", "unavailable", "unsupported", "dry_run", "exists",
 }
 
 // String returns the kind as `-o json` prints it.
@@ -148,6 +151,7 @@ var grpcCodes = [kinds]codes.Code{
 	KindUnavailable:     codes.Unavailable,
 	KindUnsupported:     codes.Unimplemented,
 	KindDryRun:          codes.FailedPrecondition,
+	KindExists:          codes.AlreadyExists,
 }
 
 // GRPCStatus tells grpc how to send the error.

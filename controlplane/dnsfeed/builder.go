@@ -49,6 +49,9 @@ type Builder struct {
 	// endpoints of each VPC, by VPC id; vpcOf is the way back.
 	endpoints map[string]map[state.Key]bool
 	vpcOf     map[state.Key]string
+	// zones are the private hosted zones of each VPC, by VPC id; vpcsOf is the way back.
+	zones  map[string]map[state.Key]bool
+	vpcsOf map[state.Key][]string
 
 	changed map[string]*snapshot.Resource
 	removed map[string]bool
@@ -86,6 +89,7 @@ func (b *Builder) all(v *state.View) {
 	b.offered = map[string]*snapshot.Resource{}
 	b.regions, b.located = map[string]int{}, map[state.Key]string{}
 	b.endpoints, b.vpcOf = map[string]map[state.Key]bool{}, map[state.Key]string{}
+	b.zones, b.vpcsOf = map[string]map[state.Key]bool{}, map[state.Key][]string{}
 	for r := range v.All(statev1.Type_TYPE_REST_API) {
 		b.locate(state.KeyOf(r.GetKey()), r.GetKey().GetRegion())
 	}
@@ -94,6 +98,9 @@ func (b *Builder) all(v *state.View) {
 	}
 	for r := range v.All(statev1.Type_TYPE_VPC_ENDPOINT) {
 		b.endpoint(state.KeyOf(r.GetKey()), r)
+	}
+	for r := range v.All(statev1.Type_TYPE_HOSTED_ZONE) {
+		b.hostedZone(state.KeyOf(r.GetKey()), r)
 	}
 	for r := range v.All(statev1.Type_TYPE_VPC) {
 		b.locate(state.KeyOf(r.GetKey()), r.GetKey().GetRegion())
@@ -124,6 +131,10 @@ func (b *Builder) some(v *state.View, changes []state.Change) {
 			vpcs[c.Key.ID] = true
 		case statev1.Type_TYPE_VPC_ENDPOINT:
 			for _, id := range b.endpoint(c.Key, r) {
+				vpcs[id] = true
+			}
+		case statev1.Type_TYPE_HOSTED_ZONE:
+			for _, id := range b.hostedZone(c.Key, r) {
 				vpcs[id] = true
 			}
 		case statev1.Type_TYPE_SUBNET, statev1.Type_TYPE_NETWORK_INTERFACE:

@@ -148,6 +148,39 @@ func dnsChange(id string, attempts ...int64) *statev1.Record {
 	}}}
 }
 
+func hostedZone(id string, vpcs ...string) *statev1.Record {
+	z := &statev1.HostedZone{Id: id, Name: "example.com.", Private: true}
+	for _, v := range vpcs {
+		z.Vpcs = append(z.Vpcs, &statev1.ZoneVpc{VpcId: v, Region: region, From: 5})
+	}
+	k := state.Key{Type: statev1.Type_TYPE_HOSTED_ZONE, Account: account, ID: id}
+	return &statev1.Record{Key: k.Proto(), Value: &statev1.Record_HostedZone{HostedZone: z}}
+}
+
+func TestHostedZones(t *testing.T) {
+	w := newWorld(t)
+	w.put(vpc())
+	w.update()
+	w.put(hostedZone("Z2", vpcID), hostedZone("Z1", vpcID, "vpc-other"), hostedZone("Z3"))
+	w.expect("vpc/" + vpcID)
+	want := []*dnsv1.HostedZone{{Id: "Z1", Name: "example.com.", From: 5}, {Id: "Z2", Name: "example.com.", From: 5}}
+	if diff := cmp.Diff(want, get(w, "vpc/"+vpcID, &dnsv1.Vpc{}).GetHostedZones(), protocmp.Transform()); diff != "" {
+		t.Errorf("associations (-want +got):\n%s", diff)
+	}
+	w.put(hostedZone("Z1", "vpc-other"))
+	w.expect("vpc/" + vpcID)
+	w.drop(hostedZone("Z2"))
+	w.expect("vpc/" + vpcID)
+	if z := get(w, "vpc/"+vpcID, &dnsv1.Vpc{}).GetHostedZones(); len(z) != 0 {
+		t.Errorf("associations are left: %v", z)
+	}
+	w.drop(hostedZone("Z1"))
+	w.expect()
+	if len(w.b.zones) != 0 || len(w.b.vpcsOf) != 0 {
+		t.Errorf("remembered: %v, %v", w.b.zones, w.b.vpcsOf)
+	}
+}
+
 func fault(kind string) *statev1.Record {
 	k := state.Key{Type: statev1.Type_TYPE_DNS_FAULT, ID: kind + "@ns1"}
 	return &statev1.Record{Key: k.Proto(), Value: &statev1.Record_DnsFault{DnsFault: &statev1.DnsFault{Id: k.ID, Kind: kind, Place: "ns1"}}}
@@ -284,6 +317,9 @@ func TestIncrementalEqualsFull(t *testing.T) {
 			},
 			func(i int) *statev1.Record { return eni(fmt.Sprintf("eni-%d", i), fmt.Sprintf("10.7.1.%d", i)) },
 			func(i int) *statev1.Record { return endpoint(fmt.Sprintf("vpce-%d", i), i%2 == 0, "eni-0", "eni-1") },
+			func(i int) *statev1.Record {
+				return hostedZone(fmt.Sprintf("Z%d", i), []string{vpcID, "vpc-other"}[rng.IntN(2):]...)
+			},
 			func(i int) *statev1.Record { return dnsChange(fmt.Sprintf("C%d", i), int64(i), rng.Int64N(100)) },
 		}
 		for range 60 {

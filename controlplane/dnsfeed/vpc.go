@@ -47,6 +47,27 @@ func (b *Builder) endpoint(k state.Key, r *statev1.Record) (vpcs []string) {
 	return vpcs
 }
 
+// hostedZone remembers which VPCs a zone is associated with; a nil record is a
+// deleted zone. It returns the VPCs whose resource may be another now.
+func (b *Builder) hostedZone(k state.Key, r *statev1.Record) (vpcs []string) {
+	vpcs = b.vpcsOf[k]
+	for _, id := range vpcs {
+		if delete(b.zones[id], k); len(b.zones[id]) == 0 {
+			delete(b.zones, id)
+		}
+	}
+	delete(b.vpcsOf, k)
+	for _, a := range r.GetHostedZone().GetVpcs() {
+		id := a.GetVpcId()
+		if b.zones[id] == nil {
+			b.zones[id] = map[state.Key]bool{}
+		}
+		b.zones[id][k] = true
+		b.vpcsOf[k] = append(b.vpcsOf[k], id)
+	}
+	return append(slices.Clone(vpcs), b.vpcsOf[k]...)
+}
+
 // vpc offers what the resolvers of a VPC need. Its endpoints must be known.
 func (b *Builder) vpc(v *state.View, id string) {
 	name := vpcPrefix + id
@@ -83,6 +104,15 @@ func (b *Builder) vpc(v *state.View, id string) {
 	slices.SortFunc(m.PrivateZones, func(a, b *dnsv1.PrivateZone) int {
 		return strings.Compare(a.GetVpcEndpointId(), b.GetVpcEndpointId())
 	})
+	for zone := range b.zones[id] {
+		z := v.Get(zone).GetHostedZone()
+		for _, a := range z.GetVpcs() {
+			if a.GetVpcId() == id {
+				m.HostedZones = append(m.HostedZones, &dnsv1.HostedZone{Id: z.GetId(), Name: z.GetName(), From: a.GetFrom()})
+			}
+		}
+	}
+	slices.SortFunc(m.HostedZones, func(a, b *dnsv1.HostedZone) int { return strings.Compare(a.GetId(), b.GetId()) })
 	b.offer(name, id, m)
 }
 

@@ -239,24 +239,30 @@ func dnsChange(cfg Config, v *state.View, key state.Key, before, after nameSet) 
 	if len(records) == 0 {
 		return nil
 	}
-	now := cfg.Now()
+	c := newDNSChange(cfg, v, records)
+	c.Comment = "Names of " + key.ID
+	c.Subject = key.ID
+	c.Account = key.Account
+	c.Region = key.Region
+	return changeRecord(c)
+}
+
+// newDNSChange is a change of records, committed now: by the settings and with
+// the faults in force.
+func newDNSChange(cfg Config, v *state.View, records []*statev1.RecordChange) *statev1.DnsChange {
+	now, settings := cfg.Now(), v.Settings()
 	c := &statev1.DnsChange{
 		Id:          "C" + cfg.pick(changeIDAlphabet, 20),
 		Records:     records,
 		Profile:     settings.GetDnsProfile(),
 		Seed:        settings.GetDnsSeed(),
 		Attempts:    []int64{cfg.changes.commitTime(v, now)},
-		Comment:     "Names of " + key.ID,
-		Subject:     key.ID,
-		Account:     key.Account,
-		Region:      key.Region,
 		SubmittedAt: now.UnixNano(),
 
 		CustomProfile: settings.GetCustomDnsProfile(),
 	}
 	propagation.Befall(c, dnsFaults(v))
-	id := state.Key{Type: statev1.Type_TYPE_DNS_CHANGE, ID: c.Id}
-	return &statev1.Record{Key: id.Proto(), Value: &statev1.Record_DnsChange{DnsChange: c}}
+	return c
 }
 
 func rrset(ttl uint32, addresses []string) *statev1.RRset {

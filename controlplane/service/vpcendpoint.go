@@ -184,6 +184,11 @@ func (w *vpcWrite) enablePrivateDNS(e *statev1.VpcEndpoint) error {
 				executeAPI(w.key.Region), w.id())
 		}
 	}
+	c := Caller{Account: w.key.Account, Region: w.key.Region}
+	if zoneOfName(w.view, c, executeAPI(w.key.Region)+".", w.id()) != "" {
+		return invalidParameter("private-dns-enabled cannot be set because there is already a conflicting DNS domain for %s in the VPC %s",
+			executeAPI(w.key.Region), w.id())
+	}
 	if w.vpc.GetPrivateZoneId() == "" {
 		w.vpc.PrivateZoneId = "Z" + w.cfg.pick(changeIDAlphabet, 20)
 	}

@@ -60,8 +60,6 @@ type Answer struct {
 	TTL, NegativeTTL time.Duration
 	// SOA is the record that the user of a hosted zone gave it; nil in Postern's own.
 	SOA *dns.SOA
-	// Aliases are the names that led to RRset.
-	Aliases []string
 }
 
 // Ask answers for a canonical name; false if the name is in no zone here. The
@@ -91,13 +89,13 @@ func (a *Authority) Zone(set *zone.Set, private, name string, at int64) *zone.Zo
 // answer to the resolvers of their VPCs only.
 func (a *Authority) AskIn(set *zone.Set, z *zone.Zone, name string, rtype uint16, at int64) Answer {
 	answer := Answer{
-		Answer:      z.Lookup(name, rtype, a.cfg.Number, at),
+		Answer:      set.Lookup(z, name, rtype, a.cfg.Number, at),
 		Zone:        z,
 		Serial:      z.Serial(a.cfg.Number, at),
 		NegativeTTL: set.NegativeTTL,
 	}
 	if z.Hosted() {
-		a.complete(set, &answer, rtype, at)
+		a.soa(&answer, at)
 	}
 	answer.TTL = set.TTL(z, answer.RRset)
 	return answer

@@ -6,38 +6,18 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/posternhq/postern/dnsprop/message"
-	"github.com/posternhq/postern/dnsprop/rdata"
 	"github.com/posternhq/postern/dnsprop/zone"
 )
 
-// maxLinks bounds how far CNAMEs and aliases are followed: users can make them
-// point in a circle.
+// maxLinks bounds how far CNAMEs are followed: users can make them point in a circle.
 const maxLinks = 8
 
-// complete adds to what was found in a user's zone: the target of an alias and
-// the zone's own SOA record.
-func (a *Authority) complete(set *zone.Set, answer *Answer, rtype uint16, at int64) {
+// soa adds the SOA record that a user gave the zone, by which absence is kept.
+func (a *Authority) soa(answer *Answer, at int64) {
 	if soa, ok := answer.Zone.SOA(a.cfg.Number, at); ok && len(soa.Data) == 1 {
 		answer.SOA = soa.Data[0].(*dns.SOA)
 		// RFC 2308, 5; the profile's is how long a name that is yet to come is missed.
 		answer.NegativeTTL = min(answer.NegativeTTL, soa.TTL, time.Duration(answer.SOA.Minttl)*time.Second)
-	}
-	for answer.RRset.Alias != "" {
-		target := answer.RRset.Alias
-		answer.Aliases = append(answer.Aliases, target)
-		answer.RRset = zone.RRset{}
-		if len(answer.Aliases) > maxLinks {
-			return
-		}
-		if rdata.Within(target, answer.Zone.Apex()) {
-			// Not what a CNAME or a delegation would lead to.
-			if found := answer.Zone.Lookup(target, rtype, a.cfg.Number, at); found.Follow == "" && found.Cut == "" {
-				answer.RRset = found.RRset
-			}
-		} else if own := set.Find(target); own != nil && rtype == dns.TypeA {
-			answer.RRset = own.Lookup(target, rtype, a.cfg.Number, at).RRset
-			answer.RRset.TTL = min(answer.RRset.TTL, set.PositiveTTL)
-		}
 	}
 }
 

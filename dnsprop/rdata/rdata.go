@@ -166,3 +166,9 @@ func (f *fields) number(bits int) uint32 {
 	}
 	return uint32(n)
 }
+
+// Text is the value of a record, in the library's own form: names are canonical,
+// and what is escaped in texts is decimal.
+func Text(rr dns.RR) string {
+	return strings.TrimSpace(strings.TrimPrefix(rr.String(), rr.Header().String()))
+}

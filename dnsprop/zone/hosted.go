@@ -143,3 +143,31 @@ func (s sets) answer(rtype uint16, authority int, at int64) Answer {
 	}
 	return answer
 }
+
+// maxLinks bounds how far aliases are followed: users can make them point in a
+// circle.
+const maxLinks = 8
+
+// Lookup is the zone's, with the sets that aliases lead to, in the same zone or
+// among Postern's own names, as the same authority has them.
+func (s *Set) Lookup(z *Zone, name string, rtype uint16, authority int, at int64) Answer {
+	answer := z.Lookup(name, rtype, authority, at)
+	for answer.RRset.Alias != "" {
+		target := answer.RRset.Alias
+		answer.Aliases = append(answer.Aliases, target)
+		answer.RRset = RRset{}
+		if len(answer.Aliases) > maxLinks {
+			break
+		}
+		if rdata.Within(target, z.apex) {
+			// Not what a CNAME or a delegation would lead to.
+			if found := z.Lookup(target, rtype, authority, at); found.Follow == "" && found.Cut == "" {
+				answer.RRset = found.RRset
+			}
+		} else if own := s.Find(target); own != nil && rtype == dns.TypeA {
+			answer.RRset = own.Lookup(target, rtype, authority, at).RRset
+			answer.RRset.TTL = min(answer.RRset.TTL, s.PositiveTTL)
+		}
+	}
+	return answer
+}

@@ -72,6 +72,8 @@ type Answer struct {
 
 	// The rest is for users' zones only.
 
+	// Aliases are the names that led to RRset.
+	Aliases []string
 	// Follow is the name to go on with: that of a CNAME, in RRset.
 	Follow string
 	// Cut is the name from which on the zone is delegated to others, to those in RRset.
