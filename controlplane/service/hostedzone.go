@@ -265,11 +265,14 @@ func requiredSet(z *statev1.HostedZone, set *statev1.ResourceRecordSet) bool {
 	return set.GetName() == z.GetName() && (set.GetType() == "SOA" || set.GetType() == "NS")
 }
 
+// never is the start of an association whose change was lost.
+const never = math.MaxInt64
+
 // associationStart is the instant from which an association that a change makes
 // is seen: when all authorities have the change; never if it is lost.
 func associationStart(change *statev1.DnsChange) int64 {
 	if at, ok := propagation.Insync(change); ok {
 		return at.UnixNano()
 	}
-	return math.MaxInt64
+	return never
 }

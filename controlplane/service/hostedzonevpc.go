@@ -24,6 +24,10 @@ func associate(v *state.View, c Caller, txn *statev1.Txn, z *statev1.HostedZone,
 	if vpc.GetVpcId() == "" || vpc.GetVpcRegion() == "" || r == nil {
 		return apierr.New(apierr.KindInvalid, "InvalidVPCId", "The VPC: %s in the region %s that you provided is not authorized to make the association.", vpc.GetVpcId(), vpc.GetVpcRegion())
 	}
+	if i := vpcOfZone(z, vpc.GetVpcId()); i >= 0 && z.GetVpcs()[i].GetFrom() == never {
+		z.Vpcs[i].From = associationStart(change) // the change that associated it was lost
+		return nil
+	}
 	if zoneOfName(v, c, z.GetName(), vpc.GetVpcId()) != "" {
 		return apierr.New(apierr.KindInvalid, "ConflictingDomainExists", "The VPC %s in region %s has already been associated with the hosted zone %s with the same domain name.",
 			vpc.GetVpcId(), vpc.GetVpcRegion(), zoneOfName(v, c, z.GetName(), vpc.GetVpcId()))

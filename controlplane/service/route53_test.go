@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/posternhq/postern/dnsprop/propagation"
 	ec2v1 "github.com/posternhq/postern/proto/postern/ec2/v1"
 	route53v1 "github.com/posternhq/postern/proto/postern/route53/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
@@ -241,10 +242,11 @@ func TestChangeResourceRecordSets(t *testing.T) {
 	if zone.GetRrsets() != 10 {
 		t.Errorf("%d sets are counted", zone.GetRrsets())
 	}
-	// What a set is replaced by, and sets that stay as they are.
+	// What a set is replaced by; one that stays as it is is sent again.
 	l.mustChange(id, "UPSERT www.example.com 300 A 192.0.2.9", "UPSERT -x.example.com 0 AAAA ::1")
 	records := l.newest().GetRecords()
-	if len(records) != 1 || records[0].GetName() != "www.example.com." || !slices.Equal(records[0].GetAfter().GetAddresses(), []string{"192.0.2.9"}) || len(records[0].GetBefore().GetAddresses()) != 2 {
+	slices.Reverse(records)
+	if len(records) != 2 || records[1].GetAfter().GetValues()[0] != "::1" || records[0].GetName() != "www.example.com." || !slices.Equal(records[0].GetAfter().GetAddresses(), []string{"192.0.2.9"}) || len(records[0].GetBefore().GetAddresses()) != 2 {
 		t.Errorf("records %v", records)
 	}
 	// Another type in one batch.
@@ -472,6 +474,37 @@ func TestAssociateVPC(t *testing.T) {
 	}
 	info, err = associate(rival, second)
 	must(t, info, err)
+}
+
+// What was lost is sent again by an UPSERT, and by associating again.
+func TestLostChangesOfZones(t *testing.T) {
+	l := newZoneLab(t)
+	vpc := l.makeVPC()
+	fault := Caller{}.global(statev1.Type_TYPE_DNS_FAULT, "f").Proto()
+	l.commit(&statev1.Record{Key: fault, Value: &statev1.Record_DnsFault{DnsFault: &statev1.DnsFault{Id: "f", Kind: "dns-lost", Zone: "corp.example."}}})
+	id := l.makeZone("corp.example", vpc)
+	if _, ok := propagation.Insync(l.newest()); ok {
+		t.Fatal("the change is not lost")
+	}
+	if _, err := l.cluster.Propose(t.Context(), &statev1.Txn{Deletes: []*statev1.Key{fault}}); err != nil {
+		t.Fatal(err)
+	}
+	l.mustChange(id, "UPSERT corp.example 900 SOA ns1.dns.postern.internal. hostmaster.dns.postern.internal. 1 7200 900 1209600 86400")
+	if r := l.newest().GetRecords(); len(r) != 1 || r[0].GetType() != "SOA" || len(r[0].GetAfter().GetValues()) != 1 {
+		t.Errorf("records %v", r)
+	}
+	associate := func() error {
+		_, err := l.AssociateVPCWithHostedZone(l.ctx(), &route53v1.AssociateVPCWithHostedZoneRequest{Id: id, Vpc: &route53v1.VPC{VpcId: &vpc, VpcRegion: new(testRegion)}})
+		return err
+	}
+	if err := associate(); err != nil {
+		t.Fatal(err)
+	}
+	zone := l.view().Get(Caller{Account: testAccount}.global(statev1.Type_TYPE_HOSTED_ZONE, id)).GetHostedZone()
+	if at, _ := propagation.Insync(l.newest()); len(zone.GetVpcs()) != 1 || zone.GetVpcs()[0].GetFrom() != at.UnixNano() {
+		t.Errorf("zone %v", zone)
+	}
+	wantCode(t, associate(), "ConflictingDomainExists")
 }
 
 // A private zone and an endpoint's private names are rivals for one name.

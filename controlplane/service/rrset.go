@@ -319,7 +319,8 @@ func (b *batch) others(name string) bool {
 }
 
 // write puts the outcome into a Txn and the zone's record, and returns the
-// changes of records: those of a name that stays as it is don't take part.
+// changes of records. An UPSERT of what is there is one, too: it brings a set
+// on its way again whose last change was lost.
 func (b *batch) write(txn *statev1.Txn) []*statev1.RecordChange {
 	var records []*statev1.RecordChange
 	keys := make([]state.Key, 0, len(b.sets))
@@ -330,7 +331,7 @@ func (b *batch) write(txn *statev1.Txn) []*statev1.RecordChange {
 	for _, key := range keys {
 		before, after := b.view.Get(key).GetRrset(), b.sets[key]
 		switch {
-		case before == nil && after == nil, before != nil && after != nil && proto.Equal(before, after):
+		case before == nil && after == nil:
 			continue
 		case after == nil:
 			b.zone.Rrsets--

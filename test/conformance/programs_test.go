@@ -97,6 +97,14 @@ func (c awsCLI) run(command string) map[string]any {
 	return out
 }
 
+// silent runs a command that has no output.
+func (c awsCLI) silent(command string) {
+	c.t.Helper()
+	if _, stderr, ok := c.output("sh", "-c", prelude+command); !ok {
+		c.t.Fatalf("%s\n%s", command, stderr)
+	}
+}
+
 // fails runs a command that must fail and returns what it says.
 func (c awsCLI) fails(command string) string {
 	c.t.Helper()
