@@ -329,6 +329,11 @@ func TestHostedZonePropagates(t *testing.T) {
 		<-awaitVersion(l, c.GetIndex())
 		l.restart()
 		l.expect(ns(last+1), "www.example.com.", "192.0.2.1 60")
+		l.expect(internet, "www.example.com.", "192.0.2.1 60")
+		// A reset of the laboratory.
+		l.remove("change/" + c.GetChange().GetId())
+		l.expect(ns(last+1), "www.example.com.", "REFUSED")
+		l.expect(internet, "www.example.com.", "REFUSED")
 	})
 }
 
