@@ -33,9 +33,7 @@ type Config struct {
 	Notify []string
 	// Transfer are further networks that may; this machine always may.
 	Transfer []netip.Prefix
-	// CacheNames bounds each cache; 0: a default.
-	CacheNames int
-	// Cache is how long the resolvers keep answers; zero: for their TTLs.
+	// Cache is what the resolvers keep, and for how long; zero: answers for their TTLs.
 	Cache resolver.Options
 
 	Network    netx.Network

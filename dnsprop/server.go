@@ -87,7 +87,6 @@ func New(cfg Config) (*Server, error) {
 		Now:         cfg.Now,
 		Pick:        cfg.Pick,
 		Shuffle:     cfg.Shuffle,
-		Capacity:    cfg.CacheNames,
 		Cache:       cfg.Cache,
 	}
 	s.public = resolver.Public(s.resolvers)

@@ -13,9 +13,6 @@ import (
 	"github.com/posternhq/postern/dnsprop/zone"
 )
 
-// defaultCapacity is how many names a cache holds unless Config says otherwise.
-const defaultCapacity = 10_000
-
 // Config is what all resolvers of a process share.
 type Config struct {
 	// Zones returns the newest zones, whose settings give the DNS clock.
@@ -28,34 +25,8 @@ type Config struct {
 	Pick func(n int) int
 	// Shuffle orders the addresses of an answer; rand.Shuffle if nil.
 	Shuffle func(n int, swap func(i, j int))
-	// Capacity is the number of names that each cache holds; 0: a default.
-	Capacity int
-	// Cache are the bounds of what is kept, and for how long.
+	// Cache says what is kept, and for how long.
 	Cache Options
-}
-
-// Options are what operators of resolvers set against the TTLs of the zones.
-// All are in DNS time; the zero Options keep every answer for its TTL.
-type Options struct {
-	// TTL and NegativeTTL bound how long answers are kept; a Max of 0 is none.
-	TTL, NegativeTTL Bounds
-	// ServeStale is how long after its end an answer may still be given while
-	// every authority fails (RFC 8767); 0: not at all.
-	ServeStale time.Duration
-	// Prefetch: an answer that is asked for in the last tenth of its time is
-	// asked for again, for those who come next.
-	Prefetch bool
-}
-
-// Bounds are a floor and a ceiling. The ceiling wins.
-type Bounds struct{ Min, Max time.Duration }
-
-func (b Bounds) apply(d time.Duration) time.Duration {
-	d = max(d, b.Min)
-	if b.Max > 0 {
-		d = min(d, b.Max)
-	}
-	return d
 }
 
 // VPC is what the resolver of a VPC goes by.
@@ -115,8 +86,8 @@ func New(cfg Config, vpc VPC) *Resolver {
 	if cfg.Shuffle == nil {
 		cfg.Shuffle = rand.Shuffle
 	}
-	if cfg.Capacity == 0 {
-		cfg.Capacity = defaultCapacity
+	if cfg.Cache.Capacity == 0 {
+		cfg.Cache.Capacity = DefaultCapacity
 	}
 	r := &Resolver{cfg: cfg}
 	r.Install(vpc)
@@ -128,7 +99,7 @@ func New(cfg Config, vpc VPC) *Resolver {
 func (r *Resolver) Install(vpc VPC) {
 	next := &rules{vpc: vpc, zones: availabilityZones(vpc)}
 	for _, az := range next.zones {
-		next.caches = append(next.caches, r.rules.Load().in(az).with(vpc.Zones, r.cfg.Capacity))
+		next.caches = append(next.caches, r.rules.Load().in(az).with(vpc.Zones, r.cfg.Cache.Capacity))
 	}
 	r.rules.Store(next)
 }
@@ -264,9 +235,9 @@ func (r *Resolver) answering(set *zone.Set, private, name string, at int64) (fro
 // zones has, SOA and NS records, goes by the SOA's TTL, as a negative answer does.
 func (r *Resolver) keep(a authority.Answer, q message.Query) time.Duration {
 	if !a.RRset.Empty() && (a.Zone.Hosted() || q.Type == dns.TypeA || q.Type == dns.TypeANY) {
-		return r.cfg.Cache.TTL.apply(a.TTL)
+		return r.cfg.Cache.TTL.Apply(a.TTL)
 	}
-	return r.cfg.Cache.NegativeTTL.apply(a.NegativeTTL)
+	return r.cfg.Cache.NegativeTTL.Apply(a.NegativeTTL)
 }
 
 // Stale returns the last instant at which a cache here may still answer for

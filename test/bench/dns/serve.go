@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/posternhq/postern/dnsprop"
+	"github.com/posternhq/postern/dnsprop/resolver"
 	dnsv1 "github.com/posternhq/postern/proto/postern/dns/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
@@ -21,7 +22,7 @@ import (
 // profile aws, one that all authorities show and one to come.
 func servePostern(ctx context.Context, port, names int) error {
 	address := func(p int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(p)) }
-	cfg := dnsprop.Config{ID: "bench", Resolver: address(port + 1), CacheNames: 2 * names}
+	cfg := dnsprop.Config{ID: "bench", Resolver: address(port + 1), Cache: resolver.Options{Capacity: 2 * names}}
 	cfg.Authorities[0] = address(port)
 	for i := 1; i < len(cfg.Authorities); i++ {
 		cfg.Authorities[i] = address(0)
