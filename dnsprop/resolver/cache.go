@@ -5,7 +5,6 @@ import (
 	"iter"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/posternhq/postern/dnsprop/authority"
 	"github.com/posternhq/postern/dnsprop/zone"
@@ -31,7 +30,7 @@ type cached struct {
 	name     string
 	nxdomain *entry
 	types    []typed
-	failure  failure
+	failure  Failure
 	targets  []string // of aliases, that it is found by
 }
 
@@ -40,18 +39,13 @@ type typed struct {
 	*entry
 }
 
-// entry is one answer with the instant at which it must be forgotten.
+// entry is one answer with the time for which it is kept.
 type entry struct {
 	authority.Answer
-	Type    uint16 // that was asked for
-	From    int    // authority that said so
-	At      int64  // when
-	Expires int64
-	Keep    int64 // until when it may be served stale; Expires if never
+	Span
+	Type uint16 // that was asked for
+	From int    // authority that said so
 }
-
-// old: less than a tenth of the entry's time is left.
-func (e *entry) old(at int64) bool { return e.Expires-at < (e.Expires-e.At)/10 }
 
 func newCache(capacity int) *cache {
 	return &cache{capacity: capacity, names: make(map[string]*list.Element), aliases: map[string]map[string]bool{}}
@@ -79,7 +73,7 @@ func (c *cache) lookup(name string, qtype uint16, at int64) (live, stale *entry)
 		if e == nil {
 			continue
 		}
-		if e.Expires > at {
+		if e.Live(at) {
 			c.recent.MoveToFront(el)
 			return e, nil
 		}
@@ -96,14 +90,14 @@ func (c *cache) lookup(name string, qtype uint16, at int64) (live, stale *entry)
 // they must not be asked again yet. c.mu is held.
 func (c *cache) failing(name string, at int64) bool {
 	el := c.names[name]
-	return el != nil && at < el.Value.(*cached).failure.until
+	return el != nil && el.Value.(*cached).failure.Holds(at)
 }
 
-// fail remembers a failure. The wait before the next try is at least
-// the given one. c.mu is held.
-func (c *cache) fail(name string, at int64, atLeast time.Duration) {
+// fail remembers a failure. spare: there is a stale answer to give meanwhile.
+// c.mu is held.
+func (c *cache) fail(name string, at int64, spare bool) {
 	k := c.name(name)
-	k.failure = k.failure.again(at, atLeast)
+	k.failure = k.failure.Again(at, spare)
 }
 
 // name returns what is known about a name, made if need be. c.mu is held.
@@ -123,7 +117,7 @@ func (c *cache) name(name string) *cached {
 func (c *cache) store(name string, qtype uint16, e *entry) {
 	if el := c.names[name]; el != nil {
 		k := el.Value.(*cached)
-		k.failure = failure{}
+		k.failure = Failure{}
 		// What was kept to be served stale is older than this answer.
 		k.nxdomain = nil
 		k.drop(qtype)
@@ -192,8 +186,8 @@ func (k *cached) expire(at int64) {
 	}
 	clear(k.types[len(live):])
 	k.types = live
-	if k.failure.forgotten(at) {
-		k.failure = failure{}
+	if k.failure.Forgotten(at) {
+		k.failure = Failure{}
 	}
 }
 
@@ -226,5 +220,5 @@ func (k *cached) drop(qtype uint16) {
 }
 
 func (k *cached) empty() bool {
-	return k.nxdomain == nil && len(k.types) == 0 && k.failure == (failure{})
+	return k.nxdomain == nil && len(k.types) == 0 && k.failure == (Failure{})
 }

@@ -17,7 +17,7 @@ func answer(exists bool, from, to int64) *entry {
 	if exists {
 		a.RRset.Addresses = []netip.Addr{netip.MustParseAddr("10.0.0.1")}
 	}
-	return &entry{Answer: a, At: from, Expires: to, Keep: to}
+	return &entry{Answer: a, Span: Span{At: from, Expires: to, Keep: to}}
 }
 
 func TestCacheForgetsTheLeastRecentlyUsed(t *testing.T) {
@@ -114,7 +114,7 @@ func TestFailureWaits(t *testing.T) {
 	at := int64(0)
 	for i, want := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300} {
 		want *= time.Second
-		c.fail("a.", at, minFailure)
+		c.fail("a.", at, false)
 		if !c.failing("a.", at+int64(want)-1) || c.failing("a.", at+int64(want)) {
 			t.Errorf("failure %d: not for %v", i, want)
 		}
@@ -127,7 +127,7 @@ func TestFailureWaits(t *testing.T) {
 	if len(c.names) != 0 {
 		t.Error("a failure is never forgotten")
 	}
-	c.fail("a.", 0, minFailure)
+	c.fail("a.", 0, false)
 	c.store("a.", dns.TypeA, answer(true, 0, 60))
 	if c.failing("a.", 0) {
 		t.Error("an answer does not end the failure")

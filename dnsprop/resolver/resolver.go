@@ -167,12 +167,12 @@ func (r *Resolver) resolve(c *cache, private string, q message.Query) (reply mes
 			return message.Reply{Rcode: dns.RcodeServerFailure}, ""
 		}
 	}
-	if r.cfg.Cache.Prefetch && e != nil && e.old(at) {
+	if r.cfg.Cache.Prefetch && e != nil && e.Old(at) {
 		r.ask(c, set, private, q, at, false)
 	}
 	end := int64(0)
 	if e == nil {
-		e, end = stale, at+int64(staleTTL)
+		e, end = stale, at+int64(StaleTTL)
 	} else {
 		end = e.Expires
 	}
@@ -198,16 +198,11 @@ func (r *Resolver) ask(c *cache, set *zone.Set, private string, q message.Query,
 	}
 	from, z := r.answering(set, private, q.Key, at)
 	if z == nil {
-		wait := minFailure
-		if spare {
-			wait = failureRecheck
-		}
-		c.fail(q.Key, at, wait)
+		c.fail(q.Key, at, spare)
 		return nil
 	}
 	answer := r.cfg.Authorities[from].AskIn(set, z, q.Key, q.Type, at)
-	expires := at + int64(r.keep(answer, q))
-	e := &entry{Answer: answer, Type: q.Type, From: from, At: at, Expires: expires, Keep: expires + int64(r.cfg.Cache.ServeStale)}
+	e := &entry{Answer: answer, Span: r.span(answer, q, at), Type: q.Type, From: from}
 	c.store(q.Key, q.Type, e)
 	return e
 }
@@ -231,13 +226,13 @@ func (r *Resolver) answering(set *zone.Set, private, name string, at int64) (fro
 	return 0, nil
 }
 
-// keep is how long an answer to q may be kept. What the apex of Postern's own
+// span is for how long an answer to q may be kept. What the apex of Postern's own
 // zones has, SOA and NS records, goes by the SOA's TTL, as a negative answer does.
-func (r *Resolver) keep(a authority.Answer, q message.Query) time.Duration {
+func (r *Resolver) span(a authority.Answer, q message.Query, at int64) Span {
 	if !a.RRset.Empty() && (a.Zone.Hosted() || q.Type == dns.TypeA || q.Type == dns.TypeANY) {
-		return r.cfg.Cache.TTL.Apply(a.TTL)
+		return r.cfg.Cache.Span(at, true, a.TTL)
 	}
-	return r.cfg.Cache.NegativeTTL.Apply(a.NegativeTTL)
+	return r.cfg.Cache.Span(at, false, a.NegativeTTL)
 }
 
 // Stale returns the last instant at which a cache here may still answer for

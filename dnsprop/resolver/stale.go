@@ -118,7 +118,7 @@ func (e *entry) until(at int64) int64 {
 	switch {
 	case e.Keep <= at:
 		return 0
-	case e.Expires > at:
+	case e.Live(at):
 		return e.Expires
 	}
 	return min(e.Keep, at+int64(failureRecheck))
