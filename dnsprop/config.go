@@ -17,7 +17,8 @@ import (
 
 // Config is what a Server needs. Only ID is required.
 type Config struct {
-	// ID names the process: its places are ID-ns1 to ID-ns4 and ID-resolver.
+	// ID names the process: its places are ID-ns1 to ID-ns4, ID-resolver, and
+	// one for each named resolver.
 	ID string
 	// Authorities are the addresses of the four public name servers,
 	// 127.0.0.1:4754 to 4757 unless given. Port 0 picks a free one.
@@ -33,8 +34,11 @@ type Config struct {
 	Notify []string
 	// Transfer are further networks that may; this machine always may.
 	Transfer []netip.Prefix
-	// Cache is what the resolvers keep, and for how long; zero: answers for their TTLs.
+	// Cache is what the public resolver and those of VPCs keep, and for how long,
+	// unless Resolvers says otherwise; zero: answers for their TTLs.
 	Cache resolver.Options
+	// Resolvers are further ones, and options of the default ones.
+	Resolvers []NamedResolver
 
 	Network    netx.Network
 	Now        func() time.Time
@@ -42,6 +46,10 @@ type Config struct {
 	Shuffle    func(n int, swap func(i, j int)) // the order of addresses; rand.Shuffle
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
+
+	// Resolvers, sorted.
+	public, vpc resolver.Options
+	named       []NamedResolver
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -55,6 +63,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Resolver == "" {
 		c.Resolver = "127.0.0.1:4753"
+	}
+	if err := c.sortResolvers(); err != nil {
+		return c, err
 	}
 	for _, secondary := range c.Notify {
 		address, err := netip.ParseAddrPort(secondary)

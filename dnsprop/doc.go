@@ -1,6 +1,6 @@
 // Package dnsprop is the DNS server of Postern: four public authorities, each
-// on its own schedule, a public resolver, and a resolver for each VPC at its
-// base + 2, on UDP and TCP.
+// on its own schedule, a public resolver, a resolver for each VPC at its base +
+// 2, and any number of named ones with caches of their own, on UDP and TCP.
 //
 // A Server owns the sockets and the newest DNS snapshot. It is given snapshots
 // through Install and says through Versions, whenever Notify wakes, up to which
@@ -13,9 +13,10 @@
 //
 //  1. An authority at version N shows, of every change committed up to N, what
 //     it made of its names, or something newer.
-//  2. The resolver at version N: all authorities are at N or later for these
-//     changes, and no cache holds an answer that is older than one of them. It
-//     is the minimum over all caches, the public one included.
+//  2. A resolver at version N: all authorities are at N or later for these
+//     changes, and no cache of it holds an answer that is older than one of
+//     them. The caches of all VPCs count as the public resolver's; a named
+//     resolver has a version of its own.
 //  3. What concerns VPCs and their private zones applies with Install itself.
 //  4. Versions never go back. A lost change holds them below its index until a
 //     new attempt carries it through.

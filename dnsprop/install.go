@@ -121,6 +121,9 @@ func (s *Server) Install(ctx context.Context, u Update) []Rejection {
 	if forgotten {
 		// A lab was reset: what it cached is of another world.
 		s.public.Flush()
+		for _, n := range s.named {
+			n.resolver.Flush()
+		}
 		for _, v := range s.vpcs {
 			v.resolver.Flush()
 		}

@@ -46,8 +46,10 @@ type lab struct {
 	custom  *statev1.DnsProfile // the content of profile, unless it is built in
 	sent    map[string]Resource // the snapshot
 	changes int
-	pick    int      // the authority that resolvers ask
-	notify  []string // secondaries of a server that starts
+	pick    int // the authority that resolvers ask
+	// Of a server that starts: secondaries, named resolvers.
+	notify    []string
+	resolvers []NamedResolver
 }
 
 // newLab starts a server. In a synctest bubble it ends with the test.
@@ -67,7 +69,7 @@ func newLabWith(t *testing.T, profile string, cache resolver.Options) *lab {
 
 func (l *lab) start() {
 	srv, err := New(Config{
-		ID: "dns-1", Network: l.net, Notify: l.notify, Cache: l.cache,
+		ID: "dns-1", Network: l.net, Notify: l.notify, Cache: l.cache, Resolvers: l.resolvers,
 		Pick:    func(int) int { return l.pick },
 		Shuffle: func(int, func(int, int)) {},
 	})
@@ -341,7 +343,7 @@ func awaitVersion(l *lab, index uint64) <-chan struct{} {
 		defer close(done)
 		for range l.srv.Notify() {
 			l.srv.mu.Lock() // not Versions: the server must move by itself
-			version := l.srv.tracker.resolver
+			version := l.srv.tracker.resolvers[0]
 			l.srv.mu.Unlock()
 			if version >= index {
 				return

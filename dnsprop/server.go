@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,8 +30,8 @@ type Server struct {
 	// zones is what queries read; only Install, under mu, replaces it.
 	zones       atomic.Pointer[zone.Set]
 	authorities [propagation.Authorities]*authority.Authority
-	resolvers   resolver.Config
 	public      *resolver.Resolver
+	named       []named
 
 	notify chan struct{} // capacity 1: versions moved
 	wake   chan struct{} // capacity 1: the next instant moved
@@ -38,8 +39,8 @@ type Server struct {
 	mu          sync.Mutex
 	phase       phase
 	secondaries []*notifier // one for each authority
-	sockets     []*socket   // of the authorities, then the public resolver
-	port        uint16      // of all resolvers
+	sockets     []*socket   // of the authorities, the public resolver, the named ones
+	port        uint16      // of the public resolver and those of VPCs
 	settings    settings
 	changes     map[string]*zone.Change
 	vpcs        map[string]*vpc
@@ -81,19 +82,26 @@ func New(cfg Config) (*Server, error) {
 			Number: i, Zones: s.zones.Load, Now: cfg.Now, Shuffle: cfg.Shuffle, MayTransfer: authority.LoopbackAnd(cfg.Transfer),
 		})
 	}
-	s.resolvers = resolver.Config{
-		Zones:       s.zones.Load,
-		Authorities: s.authorities[:],
-		Now:         cfg.Now,
-		Pick:        cfg.Pick,
-		Shuffle:     cfg.Shuffle,
-		Cache:       cfg.Cache,
+	s.public = resolver.Public(s.resolverConfig(cfg.public))
+	for _, r := range cfg.named {
+		s.named = append(s.named, s.newNamed(r))
 	}
-	s.public = resolver.Public(s.resolvers)
+	s.tracker.resolvers = make([]uint64, 1+len(s.named))
 	return s, nil
 }
 
-// Listen binds the addresses of the authorities and of the public resolver, so
+func (s *Server) resolverConfig(cache resolver.Options) resolver.Config {
+	return resolver.Config{
+		Zones:       s.zones.Load,
+		Authorities: s.authorities[:],
+		Now:         s.cfg.Now,
+		Pick:        s.cfg.Pick,
+		Shuffle:     s.cfg.Shuffle,
+		Cache:       cache,
+	}
+}
+
+// Listen binds the addresses of the authorities and of the resolvers outside VPCs, so
 // that they are known before Run; Run does it otherwise. Queries wait in the
 // sockets until Run. A Server that listens must be run, or it keeps the addresses.
 func (s *Server) Listen(ctx context.Context) error {
@@ -124,6 +132,11 @@ func (s *Server) listen(ctx context.Context) error {
 		err = errors.Join(err, bind(address, &message.Handler{Responder: s.authorities[i], Count: authorityCount, Logger: s.cfg.Logger}))
 	}
 	err = errors.Join(err, bind(s.cfg.Resolver, s.resolverHandler(s.public)))
+	for _, n := range s.named {
+		if bindErr := bind(n.Listen, s.resolverHandler(n.resolver)); bindErr != nil {
+			err = errors.Join(err, fmt.Errorf("resolver %q: %w", n.Name, bindErr))
+		}
+	}
 	if err != nil {
 		for _, sock := range sockets {
 			sock.close()
@@ -131,7 +144,7 @@ func (s *Server) listen(ctx context.Context) error {
 		return err
 	}
 	s.sockets = sockets
-	s.port = sockets[len(sockets)-1].port()
+	s.port = sockets[propagation.Authorities].port()
 	s.phase = listening
 	return nil
 }
@@ -226,10 +239,10 @@ func (s *Server) pause() (time.Duration, bool) {
 
 // evaluate brings the places' versions up to now. s.mu is held.
 func (s *Server) evaluate() {
-	before := s.tracker
+	before, resolvers := s.tracker.authorities, slices.Clone(s.tracker.resolvers)
 	set := s.zones.Load()
 	s.next = s.tracker.evaluate(set, set.At(s.cfg.Now()), s.stale, s.metrics.programming)
-	if s.tracker.resolver != before.resolver || s.tracker.authorities != before.authorities {
+	if s.tracker.authorities != before || !slices.Equal(s.tracker.resolvers, resolvers) {
 		signal(s.notify)
 	}
 	for _, n := range s.secondaries {
@@ -237,7 +250,12 @@ func (s *Server) evaluate() {
 	}
 }
 
-func (s *Server) stale(c *zone.Change, at int64) int64 {
+// stale is resolver.Stale at a place: the public resolver, whose version is that
+// of VPCs, too, or a named one.
+func (s *Server) stale(place int, c *zone.Change, at int64) int64 {
+	if place > 0 {
+		return s.named[place-1].resolver.Stale(c, at)
+	}
 	last := s.public.Stale(c, at)
 	for _, v := range s.vpcs {
 		last = max(last, v.resolver.Stale(c, at))
@@ -266,7 +284,10 @@ func (s *Server) Versions() []*syncv1.PlaceVersion {
 	for i, index := range s.tracker.authorities {
 		out = append(out, &syncv1.PlaceVersion{Place: s.authorityID(i), Index: index})
 	}
-	return append(out, &syncv1.PlaceVersion{Place: s.resolverID(), Index: s.tracker.resolver})
+	for i, index := range s.tracker.resolvers {
+		out = append(out, &syncv1.PlaceVersion{Place: s.resolverID(i), Index: index})
+	}
+	return out
 }
 
 // Places describes the places of this process. Their addresses are known after Listen.
@@ -277,7 +298,10 @@ func (s *Server) Places() []*syncv1.PlaceInfo {
 	for i := range s.authorities {
 		out = append(out, &syncv1.PlaceInfo{Id: s.authorityID(i), Kind: "authority", Address: s.cfg.Authorities[i]})
 	}
-	out = append(out, &syncv1.PlaceInfo{Id: s.resolverID(), Kind: "resolver", Address: s.cfg.Resolver})
+	out = append(out, &syncv1.PlaceInfo{Id: s.resolverID(0), Kind: "resolver", Address: s.cfg.Resolver})
+	for i, n := range s.named {
+		out = append(out, &syncv1.PlaceInfo{Id: s.resolverID(1 + i), Kind: "resolver", Address: n.Listen})
+	}
 	for i, sock := range s.sockets {
 		out[i].Address = sock.address()
 	}
@@ -285,7 +309,14 @@ func (s *Server) Places() []*syncv1.PlaceInfo {
 }
 
 func (s *Server) authorityID(i int) string { return fmt.Sprintf("%s-ns%d", s.cfg.ID, i+1) }
-func (s *Server) resolverID() string       { return s.cfg.ID + "-resolver" }
+
+// resolverID is the place of the public resolver, 0, or of a named one.
+func (s *Server) resolverID(place int) string {
+	if place == 0 {
+		return s.cfg.ID + "-resolver"
+	}
+	return s.cfg.ID + "-" + s.named[place-1].Name
+}
 
 // Addresses of the places: the authorities and the public resolver, host:port.
 // They are valid after Listen.
@@ -295,6 +326,16 @@ func (s *Server) Addresses() (authorities [propagation.Authorities]string, publi
 		authorities[i] = places[i].GetAddress()
 	}
 	return authorities, places[len(authorities)].GetAddress()
+}
+
+// NamedResolvers are the addresses of the named resolvers, host:port, by name.
+// They are valid after Listen.
+func (s *Server) NamedResolvers() map[string]string {
+	addresses := make(map[string]string, len(s.named))
+	for i, p := range s.Places()[len(s.authorities)+1:] {
+		addresses[s.named[i].Name] = p.GetAddress()
+	}
+	return addresses
 }
 
 // VPCResolver is the address of a VPC's resolver; false if there is none.

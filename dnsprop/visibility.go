@@ -20,19 +20,20 @@ type tracker struct {
 	index       uint64
 	underway    []*underway // by (index, id) of the change
 	authorities [propagation.Authorities]uint64
-	resolver    uint64
+	resolvers   []uint64 // the public one, of all VPCs too, and the named ones
 }
 
 // underway is a change that some place does not show.
 type underway struct {
 	change *zone.Change
-	// clearAt is the first instant at which the resolver may be through with it:
-	// its INSYNC, then the end of the last stale answer.
-	clearAt int64
+	// clearAt is, for each resolver, the first instant at which it may be through
+	// with it: its INSYNC, then the end of the last stale answer.
+	clearAt []int64
 	// timed: the change came while this server was running, so how long it took
 	// can be told.
-	timed bool
-	shown [propagation.Authorities]bool
+	timed   bool
+	shown   [propagation.Authorities]bool
+	cleared []bool // of the resolvers
 }
 
 func order(a *underway, c *zone.Change) int {
@@ -41,10 +42,10 @@ func order(a *underway, c *zone.Change) int {
 
 // put adds a change, or replaces it after a new attempt.
 func (t *tracker) put(c *zone.Change, timed bool) {
-	u := &underway{change: c, clearAt: c.Insync(), timed: timed}
+	u := &underway{change: c, clearAt: slices.Repeat([]int64{c.Insync()}, len(t.resolvers)), cleared: make([]bool, len(t.resolvers)), timed: timed}
 	i, found := slices.BinarySearchFunc(t.underway, c, order)
 	if found {
-		u.shown = t.underway[i].shown
+		u.shown, u.cleared = t.underway[i].shown, t.underway[i].cleared
 		t.underway[i] = u
 		return
 	}
@@ -58,12 +59,12 @@ func (t *tracker) remove(c *zone.Change) {
 }
 
 // evaluate brings the versions up to an instant of a Set, which the changes
-// under way are in. stale is resolver.Stale over all resolvers. It returns the
+// under way are in. stale is resolver.Stale over all caches of a resolver. It returns the
 // next instant at which something changes by itself, zone.Never if nothing will.
-func (t *tracker) evaluate(set *zone.Set, at int64, stale func(c *zone.Change, at int64) int64, programming *prometheus.HistogramVec) (next int64) {
+func (t *tracker) evaluate(set *zone.Set, at int64, stale func(resolver int, c *zone.Change, at int64) int64, programming *prometheus.HistogramVec) (next int64) {
 	next = zone.Never
 	authorities := [propagation.Authorities]uint64{t.index, t.index, t.index, t.index}
-	resolver := t.index
+	resolvers := slices.Repeat([]uint64{t.index}, len(t.resolvers))
 	left := t.underway[:0]
 	for _, u := range t.underway {
 		overtaken := false
@@ -82,19 +83,29 @@ func (t *tracker) evaluate(set *zone.Set, at int64, stale func(c *zone.Change, a
 				next = min(next, settledAt)
 			}
 		}
-		if u.clearAt <= at {
-			if last := stale(u.change, at); last > at {
-				u.clearAt = last
+		// A reordered change is held on to until nothing older can show in its stead.
+		last := !overtaken && (!u.change.Reordered() || len(left) == 0)
+		through := last
+		for r := range resolvers {
+			if u.cleared[r] {
+				continue
+			}
+			if u.clearAt[r] <= at {
+				u.clearAt[r] = max(u.clearAt[r], stale(r, u.change, at))
+			}
+			switch {
+			case u.clearAt[r] > at:
+				next = min(next, u.clearAt[r])
+				fallthrough
+			case overtaken:
+				resolvers[r] = min(resolvers[r], u.change.Index-1)
+				through = false
+			case last:
+				u.cleared[r] = true
+				u.observe(programming, "resolver", at)
 			}
 		}
-		switch {
-		case overtaken:
-			resolver = min(resolver, u.change.Index-1)
-		case u.clearAt > at:
-			resolver = min(resolver, u.change.Index-1)
-			next = min(next, u.clearAt)
-		case !u.change.Reordered() || len(left) == 0:
-			u.observe(programming, "resolver", at)
+		if through {
 			continue
 		}
 		left = append(left, u)
@@ -104,7 +115,9 @@ func (t *tracker) evaluate(set *zone.Set, at int64, stale func(c *zone.Change, a
 	for a := range authorities {
 		t.authorities[a] = max(t.authorities[a], authorities[a])
 	}
-	t.resolver = max(t.resolver, resolver)
+	for r := range resolvers {
+		t.resolvers[r] = max(t.resolvers[r], resolvers[r])
+	}
 	return next
 }
 

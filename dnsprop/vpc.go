@@ -31,6 +31,7 @@ func (s *Server) installVPCs(ctx context.Context, in sortedUpdate, reject func(s
 		if v := s.vpcs[id]; v != nil {
 			v.socket.close()
 			delete(s.vpcs, id)
+			s.installNamed(id, resolver.VPC{})
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(in.changed["vpc"])) {
@@ -66,14 +67,21 @@ func (s *Server) installVPC(ctx context.Context, id string, body []byte) error {
 	v := s.vpcs[id]
 	if v != nil && v.address == address {
 		v.resolver.Install(rules)
-		return nil
+	} else if err := s.openVPC(ctx, id, rules, address); err != nil {
+		return err
 	}
-	res := resolver.New(s.resolvers, rules)
+	s.installNamed(id, rules)
+	return nil
+}
+
+// openVPC makes the resolver of a VPC at an address, in place of one at another.
+func (s *Server) openVPC(ctx context.Context, id string, rules resolver.VPC, address netip.AddrPort) error {
+	res := resolver.New(s.resolverConfig(s.cfg.vpc), rules)
 	sock, err := open(ctx, s.cfg.Network, address.String(), s.resolverHandler(res), s.cfg.Logger.With("vpc_id", id))
 	if err != nil {
 		return err
 	}
-	if v != nil {
+	if v := s.vpcs[id]; v != nil {
 		v.socket.close()
 	}
 	if s.phase == running {

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/posternhq/postern/dnsprop/profilefile"
@@ -54,6 +56,7 @@ func (f *settingsFlags) settings() (*adminv1.Settings, error) {
 type devCmd struct {
 	settingsFlags
 	secondaryFlags
+	resolverFlags
 	Nodes     int    `default:"3" help:"Control-plane nodes: 1, 3 or 5."`
 	Edges     int    `default:"2" help:"Edges, at least 1."`
 	Data      string `help:"Data folder, kept and continued; a temporary one, removed at exit, by default." placeholder:"DIR"`
@@ -75,7 +78,8 @@ lines that point AWS clients at it. Ctrl-C stops it gracefully.
 Examples:
   postern dev
   postern dev --dns-profile aws --dns-speed 60 --data ./lab
-  postern dev --listen-api 127.0.0.1:0 --ready-file ready.json -o json`
+  postern dev --dns-profile aws --resolver corp:ttl-min=300,negative-ttl=5 --resolver vpc:serve-stale=1d
+  postern dev --listen-api 127.0.0.1:0 --ready-file ready.json -o json` + resolverHelp
 }
 
 // Validate is called by kong.
@@ -100,7 +104,7 @@ func (c *devCmd) Run(ctx context.Context, g *globals) error {
 	cluster, err := dev.New(dev.Config{
 		Nodes: c.Nodes, Edges: c.Edges, Data: c.Data,
 		API: c.API, GRPC: c.GRPC, Admin: c.Admin, DNS: c.DNS, Proxy: c.Proxy,
-		AuthorityPort: c.DNSPort, Notify: c.Notify, Transfer: c.AllowTransfer, EdgePort: c.EdgePort,
+		AuthorityPort: c.DNSPort, Notify: c.Notify, Transfer: c.AllowTransfer, Resolvers: c.Resolvers, EdgePort: c.EdgePort,
 		Settings: settings, DefaultProfile: "fast",
 		Logger: g.logger(slog.LevelWarn),
 	})
@@ -137,16 +141,21 @@ func (c *devCmd) announce(g *globals, a dev.Addresses, took time.Duration) error
 		return nil
 	}
 	fmt.Fprintf(g.stdout, "Postern is ready: %d nodes, %d edges, DNS (%d ms)\n\n", c.Nodes, c.Edges, took.Milliseconds())
-	table(g.stdout, [][]string{
+	rows := [][]string{
 		{"  AWS-compatible API", "http://" + a.API},
 		{"  gRPC", fmt.Sprint(a.GRPC)},
 		{"  health, metrics", "http://" + a.Admin + "/metrics"},
 		{"  public resolver", a.DNS},
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Resolvers)) {
+		rows = append(rows, []string{"  resolver " + name, a.Resolvers[name]})
+	}
+	table(g.stdout, append(rows, [][]string{
 		{"  public APIs", "https://" + a.Public},
 		{"  proxy into VPCs", a.Proxy + "  (user name: a VPC id, \"internet\" or \"onprem\")"},
 		{"  CA certificate", a.CA},
 		{"  data", a.Data},
-	})
+	}...))
 	fmt.Fprintf(g.stdout, `
 Point AWS clients at it:
 

@@ -33,9 +33,26 @@ type secondaryFlags struct {
 	AllowTransfer []netip.Prefix `name:"allow-transfer" help:"Network that may transfer zones from the authorities, besides this machine and the secondaries. Repeatable." placeholder:"CIDR"`
 }
 
+// resolverFlags are about resolvers besides the default ones, and about these.
+type resolverFlags struct {
+	Resolvers []dnsprop.NamedResolver `name:"resolver" sep:";" help:"A further resolver, on the next port after the authorities', and what it keeps; by the names public and vpc what the default ones keep. Repeatable." placeholder:"NAME:OPTIONS"`
+}
+
+// resolverHelp explains the flag in the help of the commands that have it.
+const resolverHelp = `
+
+Options of --resolver NAME:OPTIONS, separated by commas; durations in seconds or as 90s, 5m, 1d, on the DNS clock:
+  ttl-min=, ttl-max=, ttl=                              how long answers are kept, at least, at most, both
+  negative-ttl-min=, negative-ttl-max=, negative-ttl=   how long it is kept that there is none
+  serve-stale=1d                                        for so long after their time, while every authority fails
+  prefetch                                              ask again in the last tenth of an answer's time
+  capacity=10000                                        names in each cache
+  listen=IP:PORT, vpc=ID                                its address; the VPC by whose rules it answers`
+
 type dnsServeCmd struct {
 	roleFlags
 	secondaryFlags
+	resolverFlags
 	Servers       []string `required:"" help:"gRPC addresses of control-plane nodes; any of them will do." placeholder:"HOST:PORT"`
 	DNS           string   `name:"listen-dns" default:"127.0.0.1:4753" help:"Public resolver; VPC resolvers use the same port at their base + 2."`
 	AuthorityPort int      `name:"authority-port" default:"4754" help:"First of the four authorities' ports."`
@@ -49,7 +66,9 @@ func (dnsServeCmd) Help() string {
 Examples:
   postern dns --id dns1 --data ./lab --servers 127.0.0.1:4781
   postern dns --id dns1 --data ./lab --servers 127.0.0.1:4781 --notify 127.0.0.1:5300
-  dig @127.0.0.1 -p 4753 API-VPCE.execute-api.us-west-2.amazonaws.com`
+  postern dns --id dns1 --data ./lab --servers 127.0.0.1:4781 --resolver corp:ttl-min=300,serve-stale=1d --resolver public:negative-ttl-max=60
+  dig @127.0.0.1 -p 4753 API-VPCE.execute-api.us-west-2.amazonaws.com
+  dig @127.0.0.1 -p 4758 API-VPCE.execute-api.us-west-2.amazonaws.com` + resolverHelp
 }
 
 func (c *dnsServeCmd) Run(ctx context.Context, g *globals) error {
@@ -63,7 +82,7 @@ func (c *dnsServeCmd) Run(ctx context.Context, g *globals) error {
 	}
 	defer func() { _ = unlock() }()
 	registry := newRegistry()
-	cfg := dnsprop.Config{ID: c.ID, Resolver: c.DNS, Forward: c.Forward, Notify: c.Notify, Transfer: c.AllowTransfer, Logger: g.logger(slog.LevelInfo), Registerer: registry}
+	cfg := dnsprop.Config{ID: c.ID, Resolver: c.DNS, Forward: c.Forward, Notify: c.Notify, Transfer: c.AllowTransfer, Resolvers: c.Resolvers, Logger: g.logger(slog.LevelInfo), Registerer: registry}
 	for i := range cfg.Authorities {
 		cfg.Authorities[i] = net.JoinHostPort("127.0.0.1", strconv.Itoa(c.AuthorityPort+i))
 	}

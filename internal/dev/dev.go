@@ -46,9 +46,10 @@ type Config struct {
 	API, GRPC, Admin, DNS, Proxy string
 	// AuthorityPort is the first of four; 0 takes free ones.
 	AuthorityPort int
-	// Notify and Transfer are dnsprop.Config's.
-	Notify   []string
-	Transfer []netip.Prefix
+	// Notify, Transfer and Resolvers are dnsprop.Config's.
+	Notify    []string
+	Transfer  []netip.Prefix
+	Resolvers []dnsprop.NamedResolver
 	// EdgePort is that of endpoint addresses and of the public listener; 0 takes a free one.
 	EdgePort int
 
@@ -66,15 +67,17 @@ type Config struct {
 
 // Addresses say where everything is: the content of a ready file.
 type Addresses struct {
-	API      string   `json:"api"`
-	GRPC     []string `json:"grpc"`
-	Admin    string   `json:"admin"`
-	DNS      string   `json:"dns"`
-	EdgePort int      `json:"edge_port"`
-	Public   string   `json:"public"`
-	Proxy    string   `json:"proxy"`
-	CA       string   `json:"ca"`
-	Data     string   `json:"data"`
+	API   string   `json:"api"`
+	GRPC  []string `json:"grpc"`
+	Admin string   `json:"admin"`
+	DNS   string   `json:"dns"`
+	// Resolvers are the named ones.
+	Resolvers map[string]string `json:"resolvers,omitempty"`
+	EdgePort  int               `json:"edge_port"`
+	Public    string            `json:"public"`
+	Proxy     string            `json:"proxy"`
+	CA        string            `json:"ca"`
+	Data      string            `json:"data"`
 }
 
 // Cluster is one process's cluster.
@@ -242,7 +245,7 @@ func (c *Cluster) assembleDNS(open *listeners) error {
 	if err != nil {
 		return err
 	}
-	cfg := dnsprop.Config{ID: dnsID, Resolver: c.cfg.DNS, Notify: c.cfg.Notify, Transfer: c.cfg.Transfer, Logger: c.cfg.Logger, Registerer: c.registerer("server", dnsID)}
+	cfg := dnsprop.Config{ID: dnsID, Resolver: c.cfg.DNS, Notify: c.cfg.Notify, Transfer: c.cfg.Transfer, Resolvers: c.cfg.Resolvers, Logger: c.cfg.Logger, Registerer: c.registerer("server", dnsID)}
 	if cfg.Resolver == "" {
 		cfg.Resolver = "127.0.0.1:0"
 	}
@@ -261,6 +264,7 @@ func (c *Cluster) assembleDNS(open *listeners) error {
 		return err
 	}
 	_, c.addresses.DNS = c.dns.Addresses()
+	c.addresses.Resolvers = c.dns.NamedResolvers()
 	peers := dialer(identity)
 	open.add(peers)
 	c.dnsSupply, err = dnsreceive.New(dnsreceive.Config{
