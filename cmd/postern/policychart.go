@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
+
+	"github.com/posternhq/postern/internal/chart"
 )
 
 // Places of the two charts in a drawing of benchmark figures.
@@ -21,33 +22,22 @@ const (
 
 // benchChart draws the latencies of the first run and the throughput of all.
 func benchChart(a *benchJSON, latencies *histogram) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="sans-serif" font-size="11" fill="#333">`+"\n", chartWidth, chartHeight, chartWidth, chartHeight)
-	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="#fff"/>`+"\n", chartWidth, chartHeight)
 	what := counted(a.Statements, "statement") + ", " + counted(a.Requests, "request")
 	if a.Bound {
 		what += ", bound"
 	}
-	label(&b, leftPlot, 26, "start", "15", "postern policy bench: "+what)
-	drawLatencies(&b, a.Runs[0], latencies)
-	drawThroughput(&b, a.Runs)
-	b.WriteString("</svg>\n")
-	return b.String()
-}
-
-// label writes text, which holds no markup.
-func label(b *strings.Builder, x, y float64, anchor, size, text string) {
-	fmt.Fprintf(b, `<text x="%.1f" y="%.1f" text-anchor="%s" font-size="%s">%s</text>`+"\n", x, y, anchor, size, text)
-}
-
-func line(b *strings.Builder, x1, y1, x2, y2 float64, color string) {
-	fmt.Fprintf(b, `<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="%s"/>`+"\n", x1, y1, x2, y2, color)
+	title := "postern policy bench: " + what
+	d := chart.New(chartWidth, chartHeight, title)
+	d.Text(leftPlot, 26, chart.Start, 15, title)
+	drawLatencies(d, a.Runs[0], latencies)
+	drawThroughput(d, a.Runs)
+	return d.String()
 }
 
 // drawLatencies draws how many batches took how long, but for the slowest, on a
 // logarithmic axis.
-func drawLatencies(b *strings.Builder, run benchRun, h *histogram) {
-	label(b, leftPlot, plotTop-16, "start", "12", fmt.Sprintf("time of a decision in ns (means of %d, %s)", run.Batch, counted(run.Processors, "processor")))
+func drawLatencies(d *chart.Drawing, run benchRun, h *histogram) {
+	d.Text(leftPlot, plotTop-16, chart.Start, 12, fmt.Sprintf("time of a decision in ns (means of %d, %s)", run.Batch, counted(run.Processors, "processor")))
 	first, last := -1, 0
 	beyond := min(run.P999*1.1, run.P99*4) // a long tail would leave no room for the rest
 	most := uint64(1)
@@ -69,20 +59,20 @@ func drawLatencies(b *strings.Builder, run benchRun, h *histogram) {
 	for i := first; i <= last && i < len(h.counts); i++ {
 		if n := h.counts[i]; n > 0 {
 			height := plotHeight * float64(n) / float64(most)
-			fmt.Fprintf(b, `<rect x="%.2f" y="%.2f" width="%.2f" height="%.2f" fill="#3b7dd8"/>`+"\n", x(float64(i)), plotBottom-height, math.Max(step*0.9, 0.5), height)
+			d.Bar(x(float64(i)), plotBottom-height, math.Max(step*0.9, 0.5), height, chart.Series(0))
 		}
 	}
-	line(b, leftPlot, plotBottom, leftPlot+plotWidth, plotBottom, "#333")
+	d.Line(leftPlot, plotBottom, leftPlot+plotWidth, plotBottom, chart.Ink)
 	position := func(ns float64) float64 { return x((math.Log2(ns) - leastDoubling) * stepsPerDoubling) }
 	low, high := h.at(first), h.at(last)
 	right := math.Inf(-1)
-	for _, tick := range ticks(low, high) {
+	for _, tick := range chart.LogTicks(low, high) {
 		at := position(tick)
 		if at < right { // no room for its number
 			continue
 		}
-		line(b, at, plotBottom, at, plotBottom+4, "#333")
-		label(b, at, plotBottom+17, "middle", "11", strconv.FormatFloat(tick, 'g', 4, 64))
+		d.Line(at, plotBottom, at, plotBottom+4, chart.Ink)
+		d.Text(at, plotBottom+17, chart.Middle, 11, strconv.FormatFloat(tick, 'g', 4, 64))
 		right = at + 36
 	}
 	for i, p := range []struct {
@@ -90,31 +80,14 @@ func drawLatencies(b *strings.Builder, run benchRun, h *histogram) {
 		ns   float64
 	}{{"p50", run.P50}, {"p99", run.P99}} {
 		at := position(p.ns)
-		line(b, at, plotTop, at, plotBottom, "#d8573b")
-		label(b, at+3, plotTop+9+12*float64(i), "start", "10", p.name+" "+short(p.ns))
+		d.Line(at, plotTop, at, plotBottom, chart.Series(1))
+		d.Text(at+3, plotTop+9+12*float64(i), chart.Start, 10, p.name+" "+short(p.ns))
 	}
-}
-
-// ticks are round numbers from low to high, dense enough for a range of any width.
-func ticks(low, high float64) []float64 {
-	var out []float64
-	for decade := math.Pow(10, math.Floor(math.Log10(low))); decade <= high; decade *= 10 {
-		steps := []float64{1, 2, 5}
-		if high/low < 4 {
-			steps = []float64{1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9}
-		}
-		for _, s := range steps {
-			if v := decade * s; v >= low && v <= high {
-				out = append(out, v)
-			}
-		}
-	}
-	return out
 }
 
 // drawThroughput draws a bar for each number of processors.
-func drawThroughput(b *strings.Builder, runs []benchRun) {
-	label(b, rightPlot, plotTop-16, "start", "12", "million decisions/s by number of processors")
+func drawThroughput(d *chart.Drawing, runs []benchRun) {
+	d.Text(rightPlot, plotTop-16, chart.Start, 12, "million decisions/s by number of processors")
 	most := 0.0
 	for _, r := range runs {
 		most = max(most, r.PerSecond)
@@ -124,13 +97,13 @@ func drawThroughput(b *strings.Builder, runs []benchRun) {
 	for i, r := range runs {
 		at := rightPlot + step*(float64(i)+0.5)
 		height := plotHeight * 0.94 * r.PerSecond / most
-		fmt.Fprintf(b, `<rect x="%.2f" y="%.2f" width="%.2f" height="%.2f" fill="#4a9d6e"/>`+"\n", at-width/2, plotBottom-height, width, height)
+		d.Bar(at-width/2, plotBottom-height, width, height, chart.Series(2))
 		if step >= 26 || i == len(runs)-1 {
-			label(b, at, plotBottom-height-4, "middle", "10", short(r.PerSecond/1e6))
+			d.Text(at, plotBottom-height-4, chart.Middle, 10, short(r.PerSecond/1e6))
 		}
 		if step >= 14 || i == 0 || i == len(runs)-1 {
-			label(b, at, plotBottom+17, "middle", "11", fmt.Sprint(r.Processors))
+			d.Text(at, plotBottom+17, chart.Middle, 11, fmt.Sprint(r.Processors))
 		}
 	}
-	line(b, rightPlot, plotBottom, rightPlot+plotWidth, plotBottom, "#333")
+	d.Line(rightPlot, plotBottom, rightPlot+plotWidth, plotBottom, chart.Ink)
 }
