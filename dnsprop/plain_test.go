@@ -17,14 +17,19 @@ import (
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
 
-// byLibrary hides that its Responder can do without the library.
-type byLibrary struct {
-	message.Responder
-	message.Primary
-}
+// byLibrary hides that a resolver can do without the library; primaryByLibrary
+// that an authority can.
+type (
+	byLibrary        struct{ message.Responder }
+	primaryByLibrary struct {
+		message.Responder
+		message.Primary
+	}
+)
 
 // plainServer has names of 1, 3 and 200 addresses, and one whose change is to
-// come, at a standing clock. Addresses are turned around, not shuffled.
+// come, users' zones, and a VPC with private ones, at a standing clock. Addresses
+// are turned around, not shuffled.
 func plainServer(t testing.TB) *Server {
 	t.Helper()
 	s, err := New(Config{
@@ -34,6 +39,7 @@ func plainServer(t testing.TB) *Server {
 				swap(i, n-1-i)
 			}
 		},
+		Pick: func(int) int { return 0 },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +51,22 @@ func plainServer(t testing.TB) *Server {
 	record := func(name string, ttl uint32, a ...string) *statev1.RecordChange {
 		return &statev1.RecordChange{Name: name, Type: "A", After: &statev1.RRset{Ttl: ttl, Addresses: a}}
 	}
+	hosted := func(id string, zone *statev1.ZoneRef, lines ...string) Resource {
+		return resource("change/"+id, &dnsv1.Change{Index: 3, Change: &statev1.DnsChange{
+			Id: id, Profile: "instant", Attempts: []int64{1}, Zone: zone, Records: hostedRecords(zone, lines...),
+		}})
+	}
+	vpc := &dnsv1.Vpc{
+		Id: "vpc-7", LoopbackOctet: 7, Cidrs: []string{"10.7.0.0/16"}, EnableDnsSupport: true, EnableDnsHostnames: true,
+		PrivateZones: []*dnsv1.PrivateZone{{Name: apiZone, Ttl: 60, Addresses: addresses[:20]}},
+	}
+	associated(private1, private2)(vpc)
 	if rejected := s.Install(context.Background(), Update{Index: 1, Full: true, Changed: []Resource{
+		resource("vpc/vpc-7", vpc),
+		hosted("C3", public1, opening("@ 300 A 192.0.2.1", "www 300 CNAME six.example.com.", "six 60 AAAA 2001:db8::2,2001:db8::1", "*.wild 60 A 192.0.2.2",
+			"sub 60 NS ns.elsewhere.test.", "deep.er 60 TXT \"x\"")...),
+		hosted("C4", private1, `@ 60 SOA NS.Example.com. Host.example.com. 1 2 3 4 5`, "@ 60 NS ns.example.com.", "one 60 A 10.7.1.1"),
+		hosted("C5", private2, "@ 60 SOA a.a.corp.example.com. a.corp.example.com. 1 2 3 4 5", "@ 60 NS ns.example.com.", "six 60 AAAA 2001:db8::3"),
 		resource("settings", &dnsv1.Settings{Profile: "aws", Regions: []string{region}}),
 		resource("change/C1", &dnsv1.Change{Index: 1, Change: &statev1.DnsChange{
 			Id: "C1", Profile: "instant", Attempts: []int64{1},
@@ -64,15 +85,29 @@ func plainServer(t testing.TB) *Server {
 	return s
 }
 
-// bothWays answers a packet around the library and by it, and fails unless the
-// bytes are the same. It returns them.
-func bothWays(t *testing.T, s *Server, packet []byte, stream bool) []byte {
+// plainPlaces are an authority, the public resolver, and a VPC's.
+const plainPlaces = 3
+
+// bothWays answers a packet at a place around the library and by it, and fails
+// unless the bytes are the same. It returns them. A resolver answers around the
+// library twice: what it learns by the first time it knows the second.
+func bothWays(t *testing.T, s *Server, place int, packet []byte, stream bool) []byte {
 	t.Helper()
+	var way, library message.Responder
+	switch place {
+	case 0:
+		way, library = s.authorities[1], primaryByLibrary{s.authorities[1], s.authorities[1]}
+	case 1:
+		way, library = s.public, byLibrary{s.public}
+	case 2:
+		way, library = s.vpcs["vpc-7"].resolver, byLibrary{s.vpcs["vpc-7"].resolver}
+	}
 	panicked := false
-	around := message.Handler{Responder: s.authorities[1], Logger: s.cfg.Logger, Panicked: func() { panicked = true }}
-	by := message.Handler{Responder: byLibrary{s.authorities[1], s.authorities[1]}, Logger: s.cfg.Logger, Panicked: func() { panicked = true }}
-	from := netip.MustParseAddr("127.0.0.1")
+	around := message.Handler{Responder: way, Logger: s.cfg.Logger, Panicked: func() { panicked = true }}
+	by := message.Handler{Responder: library, Logger: s.cfg.Logger, Panicked: func() { panicked = true }}
+	from := netip.MustParseAddr("127.7.0.1")
 	got, _ := around.Append([]byte("kept"), packet, from, stream)
+	again, _ := around.Append([]byte("kept"), packet, from, stream)
 	want, _ := by.Handle(packet, from, stream)
 	if panicked {
 		t.Fatalf("packet %x: a panic was recovered", packet)
@@ -80,8 +115,8 @@ func bothWays(t *testing.T, s *Server, packet []byte, stream bool) []byte {
 	if want != nil {
 		want = append([]byte("kept"), want...)
 	}
-	if !bytes.Equal(got, want) {
-		t.Fatalf("packet %x:\naround the library %x\nby it              %x", packet, got, want)
+	if !bytes.Equal(got, want) || !bytes.Equal(again, want) {
+		t.Fatalf("place %d, packet %x:\naround the library %x\nagain              %x\nby it              %x", place, packet, got, again, want)
 	}
 	return got
 }
@@ -100,6 +135,8 @@ func plainQuestions(t testing.TB) [][]byte {
 	for _, name := range []string{
 		apiName, "A1b2C3D4e5.Execute-API.us-west-2.AMAZONAWS.com.", aliasName, "many." + apiZone, "below." + apiZone, "a.below." + apiZone,
 		"later." + apiZone, "nobody." + apiZone, "x." + apiName, apiZone, vpceZone, "example.com.", "com.", ".", `a\.b.` + apiZone, `a\000.` + apiZone, "*." + apiZone,
+		"www.example.com.", "six.example.com.", "SIX.example.com.", "x.wild.example.com.", "er.example.com.", "no.Example.com.", "x.sub.example.com.",
+		"one.example.com.", "corp.example.com.", "a.corp.example.com.", "A.a.corp.example.com.", "six.corp.example.com.", "a.a.a.corp.example.com.",
 	} {
 		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeANY, dns.TypeAXFR} {
 			add(new(dns.Msg).SetQuestion(name, qtype))
@@ -124,17 +161,23 @@ func plainQuestions(t testing.TB) [][]byte {
 
 func TestPlainAnswersAreTheLibrarys(t *testing.T) {
 	s := plainServer(t)
-	answered := 0
-	for _, packet := range plainQuestions(t) {
-		for _, stream := range []bool{false, true} {
-			m := new(dns.Msg)
-			if m.Unpack(bothWays(t, s, packet, stream)[4:]) == nil && len(m.Answer) > 0 {
-				answered++
+	for place := range plainPlaces {
+		answered, denied := 0, 0
+		for _, packet := range plainQuestions(t) {
+			for _, stream := range []bool{false, true} {
+				m := new(dns.Msg)
+				switch {
+				case m.Unpack(bothWays(t, s, place, packet, stream)[4:]) != nil:
+				case len(m.Answer) > 0:
+					answered++
+				case len(m.Ns) > 0:
+					denied++
+				}
 			}
 		}
-	}
-	if answered < 100 {
-		t.Errorf("only %d answers compared", answered)
+		if answered < 100 || denied < 100 {
+			t.Errorf("place %d: only %d answers and %d denials compared", place, answered, denied)
+		}
 	}
 }
 
@@ -145,7 +188,11 @@ func FuzzPlain(f *testing.F) {
 		f.Add(packet, true)
 	}
 	s := plainServer(f)
-	f.Fuzz(func(t *testing.T, packet []byte, stream bool) { bothWays(t, s, packet, stream) })
+	f.Fuzz(func(t *testing.T, packet []byte, stream bool) {
+		for place := range plainPlaces {
+			bothWays(t, s, place, packet, stream)
+		}
+	})
 }
 
 // A million packets, of noise and of queries with some bytes changed: no panic,
@@ -171,7 +218,7 @@ func TestMillionPackets(t *testing.T) {
 				buf[rng.IntN(len(buf))] = byte(rng.Uint32())
 			}
 		}
-		bothWays(t, s, buf, i%3 == 0)
+		bothWays(t, s, rng.IntN(plainPlaces), buf, i%3 == 0)
 	}
 }
 
@@ -224,16 +271,30 @@ func TestNoiseOnSockets(t *testing.T) {
 
 func TestPlainAllocatesNothing(t *testing.T) {
 	s := plainServer(t)
-	h := message.Handler{Responder: s.authorities[1], Count: count(s.metrics.authorityAnswers), Logger: s.cfg.Logger}
-	from := netip.MustParseAddr("127.0.0.1")
+	from := netip.MustParseAddr("127.7.0.1")
 	buf := make([]byte, 0, 2048)
-	for _, name := range []string{apiName, aliasName} {
-		packet, err := new(dns.Msg).SetQuestion(name, dns.TypeA).SetEdns0(1232, false).Pack()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := testing.AllocsPerRun(1000, func() { h.Append(buf, packet, from, false) }); n > 0.01 {
-			t.Errorf("%s: %v allocations", name, n)
+	own := []string{apiName, aliasName, "nobody." + apiZone, "x.nobody." + apiZone, "below." + apiZone, apiZone}
+	users := []string{"example.com.", "x.wild.example.com.", "six.example.com.", "no.example.com.", "er.example.com."}
+	for place, c := range map[string]struct {
+		responder message.Responder
+		names     []string
+	}{
+		"authority":       {s.authorities[1], own},
+		"public resolver": {s.public, append(users, own...)},
+		"vpc's resolver":  {s.vpcs["vpc-7"].resolver, []string{apiName, "nobody." + apiZone, vpceZone, "six.corp.example.com.", "no.corp.example.com."}},
+	} {
+		h := message.Handler{Responder: c.responder, Count: count(s.metrics.authorityAnswers), Logger: s.cfg.Logger}
+		for _, name := range c.names {
+			for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+				packet, err := new(dns.Msg).SetQuestion(name, qtype).SetEdns0(1232, false).Pack()
+				if err != nil {
+					t.Fatal(err)
+				}
+				h.Append(buf, packet, from, false) // a resolver learns it
+				if n := testing.AllocsPerRun(1000, func() { h.Append(buf, packet, from, false) }); n > 0.01 {
+					t.Errorf("%s: %s %s: %v allocations", place, name, dns.TypeToString[qtype], n)
+				}
+			}
 		}
 	}
 }

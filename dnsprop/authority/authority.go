@@ -121,20 +121,21 @@ func (a *Authority) Respond(q message.Query) message.Reply {
 	return a.chain(set, q, at)
 }
 
-// RespondPlain implements message.PlainResponder: what Respond says of the
-// addresses of a name that has some here, while no fault is in force.
-func (a *Authority) RespondPlain(key []byte, _ netip.Addr) (message.Plain, bool) {
+// RespondPlain implements message.PlainResponder: what Respond says of a name in
+// Postern's own zones, while no fault is in force.
+func (a *Authority) RespondPlain(key []byte, _ uint16, _ netip.Addr) (message.Plain, bool) {
 	set := a.cfg.Zones()
 	if len(set.Faults) > 0 {
 		return message.Plain{}, false // for Respond, which knows whom they befall
 	}
-	rrset, ok := set.Addresses(key, a.cfg.Number, set.At(a.cfg.Now()))
-	if !ok {
+	at := set.At(a.cfg.Now())
+	z, found := set.LookupOwn(key, a.cfg.Number, at)
+	if z == nil {
 		return message.Plain{}, false
 	}
+	answer := Answer{Answer: found, Zone: z, Serial: z.Serial(a.cfg.Number, at)}
 	return message.Plain{
-		Addresses:     rrset.Addresses,
-		TTL:           set.Clock.TTL(min(rrset.TTL, set.PositiveTTL)),
+		Facts:         answer.Facts(set.Clock.TTL(set.TTL(z, found.RRset)), set.Clock.TTL(set.NegativeTTL)),
 		Authoritative: true,
 		Shuffle:       a.cfg.Shuffle,
 	}, true

@@ -7,8 +7,8 @@
 // within the client's limit, or nothing.
 //
 // The DNS library reads and writes the messages, but for the plain question,
-// one for the addresses of a name that has some: that way around it gives the
-// same bytes at a fraction of the cost (plain.go).
+// one for the addresses of a name: that way around it gives the same bytes at a
+// fraction of the cost (plain.go).
 //
 // It knows neither zones nor caches nor sockets.
 package message

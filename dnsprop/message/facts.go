@@ -89,17 +89,14 @@ func (f Facts) SOA(owner string) dns.RR {
 		soa.Hdr.Name, soa.Hdr.Ttl, soa.Serial = owner, f.SOATTL, f.Serial
 		return &soa
 	}
-	return &dns.SOA{
-		Hdr:     dns.RR_Header{Name: owner, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: f.SOATTL},
-		Ns:      rdata.NameServer(0),
-		Mbox:    rdata.Hostmaster,
-		Serial:  f.Serial,
-		Refresh: 7200,
-		Retry:   900,
-		Expire:  1209600,
-		Minttl:  f.Minimum,
-	}
+	soa := ownSOA
+	soa.Hdr = dns.RR_Header{Name: owner, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: f.SOATTL}
+	soa.Serial, soa.Minttl = f.Serial, f.Minimum
+	return &soa
 }
+
+// ownSOA is what the SOA records of Postern's own zones have in common.
+var ownSOA = dns.SOA{Ns: rdata.NameServer(0), Mbox: rdata.Hostmaster, Refresh: 7200, Retry: 900, Expire: 1209600}
 
 // NS names the four authorities.
 func (f Facts) NS(owner string) []dns.RR {

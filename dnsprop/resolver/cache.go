@@ -53,10 +53,10 @@ func newCache(capacity int) *cache {
 
 // lookup returns the live entry that answers a question, or else an expired
 // one that may be served stale (RFC 8767); nil if there is none. An NXDOMAIN
-// covers everything below its name (RFC 8020). c.mu is held.
-func (c *cache) lookup(name string, qtype uint16, at int64) (live, stale *entry) {
+// covers everything below its name (RFC 8020). c.mu is held. It allocates nothing.
+func lookup[T string | []byte](c *cache, name T, qtype uint16, at int64) (live, stale *entry) {
 	for up, ok := name, true; ok; up, ok = zone.Parent(up) {
-		el := c.names[up]
+		el := c.names[string(up)]
 		if el == nil {
 			continue
 		}
@@ -67,7 +67,7 @@ func (c *cache) lookup(name string, qtype uint16, at int64) (live, stale *entry)
 			continue
 		}
 		e := k.nxdomain
-		if e == nil && up == name {
+		if e == nil && len(up) == len(name) {
 			e = k.typed(qtype)
 		}
 		if e == nil {

@@ -25,10 +25,10 @@ func TestCacheForgetsTheLeastRecentlyUsed(t *testing.T) {
 	for i := range 3 {
 		c.store(fmt.Sprintf("%d.", i), dns.TypeA, answer(true, 0, 100))
 	}
-	c.lookup("0.", dns.TypeA, 1)
+	lookup(c, "0.", dns.TypeA, 1)
 	c.store("3.", dns.TypeA, answer(true, 1, 100))
 	for i, want := range []bool{true, false, true, true} {
-		if got, _ := c.lookup(fmt.Sprintf("%d.", i), dns.TypeA, 2); (got != nil) != want {
+		if got, _ := lookup(c, fmt.Sprintf("%d.", i), dns.TypeA, 2); (got != nil) != want {
 			t.Errorf("name %d: cached %v", i, got != nil)
 		}
 	}
@@ -57,7 +57,7 @@ func TestCacheByType(t *testing.T) {
 		{"the other lives on", "a.", dns.TypeAAAA, 60, aaaa},
 		{"until its own end", "a.", dns.TypeAAAA, 900, nil},
 	} {
-		if got, _ := c.lookup(step.qname, step.qtype, step.at); got != step.want {
+		if got, _ := lookup(c, step.qname, step.qtype, step.at); got != step.want {
 			t.Errorf("%s: %v", step.name, got)
 		}
 	}
@@ -68,7 +68,7 @@ func TestCacheByType(t *testing.T) {
 	c.store("a.", dns.TypeA, none)
 	for _, qtype := range []uint16{dns.TypeA, dns.TypeMX} {
 		for _, name := range []string{"a.", "b.a.", "c.b.a."} {
-			if got, _ := c.lookup(name, qtype, 49); got != none {
+			if got, _ := lookup(c, name, qtype, 49); got != none {
 				t.Errorf("%s %d under NXDOMAIN: %v", name, qtype, got)
 			}
 		}
@@ -94,16 +94,16 @@ func TestCacheKeepsWhatMayBeServedStale(t *testing.T) {
 		at          int64
 		live, stale *entry
 	}{{59, old, nil}, {60, nil, old}, {99, nil, old}} {
-		if live, stale := c.lookup("a.", dns.TypeA, step.at); live != step.live || stale != step.stale {
+		if live, stale := lookup(c, "a.", dns.TypeA, step.at); live != step.live || stale != step.stale {
 			t.Errorf("at %d: %v, stale %v", step.at, live, stale)
 		}
 	}
 	c.store("a.", dns.TypeA, answer(true, 70, 70))
-	if _, stale := c.lookup("a.", dns.TypeA, 71); stale != nil {
+	if _, stale := lookup(c, "a.", dns.TypeA, 71); stale != nil {
 		t.Error("a newer answer left the old one, though it was not kept itself")
 	}
 	c.store("a.", dns.TypeA, old)
-	c.lookup("a.", dns.TypeA, 100)
+	lookup(c, "a.", dns.TypeA, 100)
 	if len(c.names) != 0 {
 		t.Error("kept past its bound")
 	}
@@ -123,7 +123,7 @@ func TestFailureWaits(t *testing.T) {
 	if c.failing("b.", 0) {
 		t.Error("another name fails too")
 	}
-	c.lookup("a.", dns.TypeA, at+int64(maxFailure))
+	lookup(c, "a.", dns.TypeA, at+int64(maxFailure))
 	if len(c.names) != 0 {
 		t.Error("a failure is never forgotten")
 	}
@@ -139,8 +139,8 @@ func TestLookupAllocatesNothing(t *testing.T) {
 	c.store("a.", dns.TypeA, answer(true, 0, 60))
 	c.store("b.", dns.TypeA, answer(false, 0, 60))
 	if n := testing.AllocsPerRun(100, func() {
-		c.lookup("a.", dns.TypeA, 1)
-		c.lookup("x.b.", dns.TypeA, 1)
+		lookup(c, "a.", dns.TypeA, 1)
+		lookup(c, "x.b.", dns.TypeA, 1)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -108,7 +108,7 @@ func (r *Resolver) Install(vpc VPC) {
 func (r *Resolver) Respond(q message.Query) message.Reply {
 	rules := r.rules.Load()
 	if !rules.vpc.DNSSupport {
-		return message.Reply{Rcode: dns.RcodeRefused}
+		return message.Reply{Rcode: dns.RcodeRefused, Errors: because(dns.ExtendedErrorCodeProhibited, "no DNS support in this VPC")}
 	}
 	reply, follow := r.step(rules, q)
 	for range maxLinks {
@@ -119,13 +119,16 @@ func (r *Resolver) Respond(q message.Query) message.Reply {
 		next.Name, next.Key = follow, follow
 		last, to := r.step(rules, next)
 		last.Answer = append(reply.Answer, last.Answer...)
+		if len(last.Errors) == 0 {
+			last.Errors = reply.Errors
+		}
 		if last.Foreign {
 			last.Next = follow
 		}
 		reply, follow = last, to
 	}
 	if follow != "" {
-		reply = message.Reply{Rcode: dns.RcodeServerFailure, Errors: []message.ExtendedError{{Code: dns.ExtendedErrorCodeOther, Text: "too many CNAME records"}}}
+		reply = message.Reply{Rcode: dns.RcodeServerFailure, Errors: because(dns.ExtendedErrorCodeOther, "too many CNAME records")}
 	}
 	reply.Recursion = true
 	return reply
@@ -134,12 +137,60 @@ func (r *Resolver) Respond(q message.Query) message.Reply {
 // maxLinks bounds the CNAMEs of an answer.
 const maxLinks = 8
 
+func because(code uint16, text string) []message.ExtendedError {
+	return []message.ExtendedError{{Code: code, Text: text}}
+}
+
+// RespondPlain implements message.PlainResponder: what Respond says of what a
+// cache or an endpoint's private zone holds.
+func (r *Resolver) RespondPlain(key []byte, qtype uint16, source netip.Addr) (message.Plain, bool) {
+	rules := r.rules.Load()
+	if !rules.vpc.DNSSupport {
+		return message.Plain{}, false
+	}
+	plain := message.Plain{Recursion: true, Shuffle: r.cfg.Shuffle}
+	set := r.cfg.Zones()
+	caches := rules.cachesFor(source)
+	cache := caches.public
+	if p := private(rules, key, set.At(r.cfg.Now())); p != nil {
+		if p.Hosted == "" {
+			plain.Facts = p.facts(set)
+			return plain, true
+		}
+		cache = caches.hosted[p.Hosted]
+	}
+	var found bool
+	plain.Facts, found = r.recall(cache, key, qtype)
+	return plain, found
+}
+
+// recall answers from a cache if that is all there is to do.
+func (r *Resolver) recall(c *cache, key []byte, qtype uint16) (message.Facts, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	set := r.cfg.Zones()
+	at := set.At(r.cfg.Now())
+	e, _ := lookup(c, key, qtype, at)
+	if e == nil || e.Follow != "" || e.Cut != "" || r.cfg.Cache.Prefetch && e.Old(at) {
+		return message.Facts{}, false
+	}
+	return e.facts(set, e.Expires-at), true
+}
+
+// facts are the entry's for a message while it has some time left.
+func (e *entry) facts(set *zone.Set, left int64) message.Facts {
+	remaining := set.Clock.TTL(time.Duration(max(left, 0)))
+	facts := e.Facts(remaining, remaining)
+	facts.Minimum = set.Clock.TTL(e.NegativeTTL)
+	return facts
+}
+
 // step answers one link of a chain of CNAMEs, and says where it goes on.
 func (r *Resolver) step(rules *rules, q message.Query) (reply message.Reply, follow string) {
 	set := r.cfg.Zones()
 	at := set.At(r.cfg.Now())
 	caches := rules.cachesFor(q.Source)
-	p := rules.private(q.Key, at)
+	p := private(rules, q.Key, at)
 	switch {
 	case p == nil:
 		return r.resolve(caches.public, "", q)
@@ -158,72 +209,85 @@ func (r *Resolver) resolve(c *cache, private string, q message.Query) (reply mes
 	// finds what this query leaves behind.
 	set := r.cfg.Zones()
 	at := set.At(r.cfg.Now())
-	e, stale := c.lookup(q.Key, q.Type, at)
+	e, stale := lookup(c, q.Key, q.Type, at)
 	if e == nil {
 		if private == "" && !set.Served(q.Key, at) {
 			return message.Reply{Rcode: dns.RcodeRefused, Foreign: true}, ""
 		}
-		if e = r.ask(c, set, private, q, at, stale != nil); e == nil && stale == nil {
-			return message.Reply{Rcode: dns.RcodeServerFailure}, ""
+		var why []message.ExtendedError
+		if e, why = r.ask(c, set, private, q, at, stale != nil); e == nil && stale == nil {
+			return message.Reply{Rcode: dns.RcodeServerFailure, Errors: why}, ""
 		}
 	}
 	if r.cfg.Cache.Prefetch && e != nil && e.Old(at) {
 		r.ask(c, set, private, q, at, false)
 	}
-	end := int64(0)
-	if e == nil {
-		e, end = stale, at+int64(StaleTTL)
-	} else {
-		end = e.Expires
+	left := int64(StaleTTL)
+	var staleness []message.ExtendedError
+	switch {
+	case e != nil:
+		left = e.Expires - at
+	case stale.Exists:
+		e, staleness = stale, because(dns.ExtendedErrorCodeStaleAnswer, "")
+	default:
+		e, staleness = stale, because(dns.ExtendedErrorCodeStaleNXDOMAINAnswer, "")
 	}
 	if e.Cut != "" {
 		// Its servers are not here.
 		return message.Reply{Rcode: dns.RcodeRefused, Foreign: true}, ""
 	}
-	remaining := set.Clock.TTL(time.Duration(max(end-at, 0)))
-	facts := e.Facts(remaining, remaining)
-	facts.Minimum = set.Clock.TTL(e.NegativeTTL)
+	facts := e.facts(set, left)
 	if e.Follow != "" {
-		return message.Reply{Answer: facts.Records(q.Name)}, e.Follow
+		return message.Reply{Answer: facts.Records(q.Name), Errors: staleness}, e.Follow
 	}
-	return facts.Reply(q, r.cfg.Shuffle), ""
+	reply = facts.Reply(q, r.cfg.Shuffle)
+	reply.Errors = staleness
+	return reply, ""
 }
 
 // ask has an authority answer, and remembers what it said or that none did; nil
-// if none did, now or lately. spare: there is a stale answer to give instead.
-// c.mu is held.
-func (r *Resolver) ask(c *cache, set *zone.Set, private string, q message.Query, at int64, spare bool) *entry {
+// and why if none did, now or lately. spare: there is a stale answer to give
+// instead. c.mu is held.
+func (r *Resolver) ask(c *cache, set *zone.Set, private string, q message.Query, at int64, spare bool) (*entry, []message.ExtendedError) {
 	if c.failing(q.Key, at) {
-		return nil
+		return nil, because(dns.ExtendedErrorCodeCachedError, "")
 	}
-	from, z := r.answering(set, private, q.Key, at)
+	from, z, why := r.answering(set, private, q.Key, at)
 	if z == nil {
 		c.fail(q.Key, at, spare)
-		return nil
+		return nil, why
 	}
 	answer := r.cfg.Authorities[from].AskIn(set, z, q.Key, q.Type, at)
 	e := &entry{Answer: answer, Span: r.span(answer, q, at), Type: q.Type, From: from}
 	c.store(q.Key, q.Type, e)
-	return e
+	return e, nil
 }
 
 // answering picks the authority to ask, and the zone that it answers from. It
 // goes on to the next while one is down or fails, or does not have a zone that
-// others have; a nil zone if all do. How long a server waits before it goes on
-// is not modelled: it would be real time, not the DNS clock's.
-func (r *Resolver) answering(set *zone.Set, private, name string, at int64) (from int, z *zone.Zone) {
+// others have; a nil zone and why if all do. How long a server waits before it
+// goes on is not modelled: it would be real time, not the DNS clock's.
+func (r *Resolver) answering(set *zone.Set, private, name string, at int64) (from int, z *zone.Zone, why []message.ExtendedError) {
 	n := len(r.cfg.Authorities)
 	from = r.cfg.Pick(n)
+	reached := false
 	for range n {
 		a := r.cfg.Authorities[from]
-		if a.Condition(set, name, at) == zone.Answering {
+		switch a.Condition(set, name, at) {
+		case zone.Answering:
 			if z = a.Zone(set, private, name, at); z != nil {
-				return from, z
+				return from, z, nil
 			}
+			reached = true
+		case zone.Failing:
+			reached = true
 		}
 		from = (from + 1) % n
 	}
-	return 0, nil
+	if reached {
+		return 0, nil, because(dns.ExtendedErrorCodeNetworkError, "name servers fail")
+	}
+	return 0, nil, because(dns.ExtendedErrorCodeNoReachableAuthority, "")
 }
 
 // span is for how long an answer to q may be kept. What the apex of Postern's own

@@ -103,14 +103,14 @@ func (s *rules) cachesFor(source netip.Addr) caches {
 
 // private returns the most specific private zone that a name is in. There is
 // no way from it to public names: what it lacks does not exist for the VPC.
-func (s *rules) private(name string, at int64) *PrivateZone {
+func private[T string | []byte](s *rules, name T, at int64) *PrivateZone {
 	if !s.vpc.DNSHostnames || len(s.vpc.Zones) == 0 {
 		return nil
 	}
 	for up, ok := name, true; ok; up, ok = zone.Parent(up) {
 		for i := range s.vpc.Zones {
 			p := &s.vpc.Zones[i]
-			if p.Name == up && p.From <= at {
+			if p.Name == string(up) && p.From <= at {
 				return p
 			}
 		}

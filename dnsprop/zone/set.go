@@ -98,21 +98,17 @@ func (s *Set) Condition(name string, authority int, at int64) Condition {
 	return worst
 }
 
-// Addresses is Find and Lookup in one, for a canonical name without escapes that
-// has addresses; false for any other, and in users' zones. It allocates nothing.
-func (s *Set) Addresses(name []byte, authority int, at int64) (RRset, bool) {
+// LookupOwn is Find and Lookup in one, for a canonical name without escapes; a
+// nil Zone for one that is in none of Postern's own. It allocates nothing.
+func (s *Set) LookupOwn(name []byte, authority int, at int64) (*Zone, Answer) {
 	var key [256]byte
 	for i := 0; i < len(name); {
 		if z := s.zones[string(name[i:])]; z != nil {
-			if i == 0 {
-				return RRset{}, false // the apex has none
+			below := key[:0]
+			if i > 0 {
+				below = appendKey(below, name[:i-1])
 			}
-			h, found := z.names.Get(appendKey(key[:0], name[:i-1]))
-			if !found {
-				return RRset{}, false
-			}
-			answer := h.(sets)[0].at(authority, at)
-			return answer.RRset, len(answer.RRset.Addresses) > 0
+			return z, z.lookupOwn(below, authority, at)
 		}
 		dot := bytes.IndexByte(name[i:], '.')
 		if dot < 0 {
@@ -120,7 +116,7 @@ func (s *Set) Addresses(name []byte, authority int, at int64) (RRset, bool) {
 		}
 		i += dot + 1
 	}
-	return RRset{}, false
+	return nil, Answer{}
 }
 
 // Zones is how many zones of Postern's own there are.
@@ -147,7 +143,7 @@ func enclosing[T any](zones map[string]*T, name string) *T {
 
 // Parent cuts the first label off a canonical name; false at the root. A dot
 // that belongs to a label is escaped in presentation form and does not cut.
-func Parent(name string) (string, bool) {
+func Parent[T string | []byte](name T) (parent T, ok bool) {
 	for i := 0; i < len(name)-1; i++ {
 		switch name[i] {
 		case '\\':
@@ -156,7 +152,7 @@ func Parent(name string) (string, bool) {
 			return name[i+1:], true
 		}
 	}
-	return "", false
+	return parent, false
 }
 
 // apexes names the zones of a region: API and alias names are in the first,

@@ -107,7 +107,12 @@ func (z *Zone) Lookup(name string, rtype uint16, authority int, at int64) Answer
 	if z.Hosted() {
 		return z.lookup(key, rtype, authority, at)
 	}
-	if name == z.apex {
+	return z.lookupOwn(key, authority, at)
+}
+
+// lookupOwn is Lookup in a zone of Postern's own, for a name by its key.
+func (z *Zone) lookupOwn(key []byte, authority int, at int64) Answer {
+	if len(key) == 0 {
 		return Answer{Exists: true}
 	}
 	var answer Answer
