@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -183,7 +184,7 @@ func (s *Server) publish() error {
 
 // register makes places count in barriers: a write like any other.
 func (s *Server) register(ctx context.Context, req *adminv1.RegisterPlacesRequest) error {
-	_, err := adminv1.NewAdminClient(s.rpc.Conn()).RegisterPlaces(ctx, req)
+	_, err := adminv1.NewAdminClient(s.rpc.Conn()).RegisterPlaces(s.as(ctx), req)
 	return err
 }
 
@@ -255,20 +256,19 @@ const maxMessage = 256 << 20
 
 // fronts assembles the servers of the two listeners.
 func (s *Server) fronts() error {
-	options := append(s.rpc.ServerOptions(),
+	chain := append([]grpc.ServerOption{grpc.ChainUnaryInterceptor(origin)}, s.rpc.ServerOptions()...)
+	chain = append(chain, grpc.ChainUnaryInterceptor(onlyRolesUnary), grpc.StreamInterceptor(onlyRolesStream))
+	s.grpc = grpc.NewServer(append(slices.Clip(chain),
 		grpc.Creds(rpc.Secured()),
 		rpc.AllowPings(),
-		grpc.ChainUnaryInterceptor(onlyRolesUnary),
-		grpc.StreamInterceptor(onlyRolesStream),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),
 		// Thousands of streams share a node: gRPC's 32 KB a connection and
 		// direction would be most of its memory.
 		grpc.WriteBufferSize(8<<10), grpc.ReadBufferSize(8<<10),
-	)
-	s.grpc = grpc.NewServer(options...)
+	)...)
 	// In the clear: operators' and clients' calls only, on loopback.
-	s.clear = grpc.NewServer(append(s.rpc.ServerOptions(), grpc.ChainUnaryInterceptor(onlyRolesUnary), grpc.StreamInterceptor(onlyRolesStream))...)
+	s.clear = grpc.NewServer(chain...)
 	for _, g := range []*grpc.Server{s.grpc, s.clear} {
 		s.rpc.AttachTo(g)
 		healthv1.RegisterHealthServer(g, health.NewServer())
@@ -354,7 +354,7 @@ func (s *Server) settle(ctx context.Context) error {
 	}
 	client := adminv1.NewAdminClient(s.rpc.Conn())
 	for {
-		_, err := client.UpdateSettings(ctx, &adminv1.UpdateSettingsRequest{Settings: s.cfg.Settings})
+		_, err := client.UpdateSettings(s.as(ctx), &adminv1.UpdateSettingsRequest{Settings: s.cfg.Settings})
 		if err == nil {
 			s.settled.Store(true)
 			return nil

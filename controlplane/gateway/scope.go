@@ -22,7 +22,7 @@ const (
 )
 
 // Names that cross to the services and back. Headers of the client with the
-// first two names are handed on; the next three are never taken from a client.
+// first two names are handed on; the next ones are never taken from a client.
 const (
 	metaConsistency = "x-postern-consistency"
 	metaMinIndex    = "x-postern-min-index"
@@ -30,6 +30,11 @@ const (
 	metaAccount   = "x-postern-account"
 	metaRegion    = "x-postern-region"
 	metaRequestID = "x-postern-request-id"
+
+	// For the audit; never taken from a client either.
+	metaAccessKey = "x-postern-access-key"
+	metaSource    = "x-postern-source"
+	metaUserAgent = "x-postern-user-agent"
 
 	metaVersion = "x-postern-version"
 	metaWarning = "x-postern-warning"
@@ -40,7 +45,10 @@ const (
 type call struct {
 	// service is the signing name, "" if the request is not signed.
 	service         string
+	accessKey       string
 	account, region string
+	source          string // address of the client
+	userAgent       string
 	requestID       string
 	consistency     string
 	minIndex        string
@@ -59,6 +67,8 @@ func newCall(r *http.Request, query url.Values) (*call, *apierr.Error) {
 		account:     defaultAccount,
 		region:      defaultRegion,
 		requestID:   newRequestID(),
+		source:      r.RemoteAddr,
+		userAgent:   printable(r.UserAgent()),
 		consistency: printable(r.Header.Get(metaConsistency)),
 		minIndex:    printable(r.Header.Get(metaMinIndex)),
 	}
@@ -66,7 +76,7 @@ func newCall(r *http.Request, query url.Values) (*call, *apierr.Error) {
 	if !ok {
 		return c, nil
 	}
-	c.service = service
+	c.service, c.accessKey = service, printable(accessKey)
 	if accountPattern.MatchString(accessKey) {
 		c.account = accessKey
 	}
@@ -100,7 +110,13 @@ func credentialScope(authorization string, query url.Values) (accessKey, region,
 
 // metadata is what goes out with every RPC.
 func (c *call) metadata() metadata.MD {
-	md := metadata.Pairs(metaAccount, c.account, metaRegion, c.region, metaRequestID, c.requestID)
+	md := metadata.Pairs(metaAccount, c.account, metaRegion, c.region, metaRequestID, c.requestID, metaSource, c.source)
+	if c.accessKey != "" {
+		md.Set(metaAccessKey, c.accessKey)
+	}
+	if c.userAgent != "" {
+		md.Set(metaUserAgent, c.userAgent)
+	}
 	if c.consistency != "" {
 		md.Set(metaConsistency, c.consistency)
 	}

@@ -243,14 +243,22 @@ func (a *admin) AddPeer(ctx context.Context, req *adminv1.AddPeerRequest) (*admi
 	if req.GetId() == "" || req.GetAddress() == "" {
 		return nil, apierr.BadRequest("id and address of the node must be given")
 	}
-	return &adminv1.AddPeerResponse{}, a.cfg.Membership.AddPeer(ctx, req.GetId(), req.GetAddress(), req.GetNonvoter())
+	if err := a.cfg.Membership.AddPeer(ctx, req.GetId(), req.GetAddress(), req.GetNonvoter()); err != nil {
+		return nil, err
+	}
+	a.note(ctx)
+	return &adminv1.AddPeerResponse{}, nil
 }
 
 func (a *admin) RemovePeer(ctx context.Context, req *adminv1.RemovePeerRequest) (*adminv1.RemovePeerResponse, error) {
 	if req.GetId() == "" {
 		return nil, apierr.BadRequest("id of the node must be given")
 	}
-	return &adminv1.RemovePeerResponse{}, a.cfg.Membership.RemovePeer(ctx, req.GetId())
+	if err := a.cfg.Membership.RemovePeer(ctx, req.GetId()); err != nil {
+		return nil, err
+	}
+	a.note(ctx)
+	return &adminv1.RemovePeerResponse{}, nil
 }
 
 func (a *admin) TransferLeader(ctx context.Context, req *adminv1.TransferLeaderRequest) (*adminv1.TransferLeaderResponse, error) {

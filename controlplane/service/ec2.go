@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/posternhq/postern/controlplane/apierr"
@@ -98,8 +99,17 @@ func (s *ec2Server) create(ctx context.Context, operation, token string, dryRun 
 // quiet is a context in which nothing is told to the client: for the steps of
 // an action that commits more than once, whose answer has one version.
 func quiet(ctx context.Context) context.Context {
-	return grpc.NewContextWithServerTransportStream(ctx, nil)
+	method, _ := grpc.Method(ctx)
+	return grpc.NewContextWithServerTransportStream(ctx, quietStream(method))
 }
+
+// quietStream is the transport of a method that says nothing.
+type quietStream string
+
+func (q quietStream) Method() string             { return string(q) }
+func (quietStream) SetHeader(metadata.MD) error  { return nil }
+func (quietStream) SendHeader(metadata.MD) error { return nil }
+func (quietStream) SetTrailer(metadata.MD) error { return nil }
 
 // dnsNow is the DNS clock's time, which endpoint states live by.
 func dnsNow(cfg Config, v *state.View) time.Time {

@@ -20,6 +20,8 @@ type headerStream struct {
 	header metadata.MD
 }
 
+func (*headerStream) Method() string { return "/postern.ec2.v1.EC2/CreateVpc" }
+
 func (h *headerStream) SetHeader(md metadata.MD) error {
 	h.header = metadata.Join(h.header, md)
 	return nil

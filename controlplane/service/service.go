@@ -286,6 +286,7 @@ func attemptUpdate(ctx context.Context, cfg Config, v *state.View, build func(*s
 		// The writer before this one may have changed what the guards name.
 		// Its commit is in the newest View, which is never older than v.
 		if newest := cfg.Cluster.StaleView(); newest.Index() > v.Index() && !holds(newest, txn.Guards) {
+			v = newest
 			if txn, err = build(newest); err != nil {
 				setVersion(ctx, newest.Index())
 				return 0, false, err
@@ -295,6 +296,7 @@ func attemptUpdate(ctx context.Context, cfg Config, v *state.View, build func(*s
 			}
 		}
 	}
+	txn.Audit = auditOf(ctx, cfg, v, txn)
 	result, err := cfg.Cluster.Propose(ctx, txn)
 	if err != nil {
 		return 0, false, err

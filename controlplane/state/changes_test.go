@@ -22,7 +22,7 @@ func TestChangeLogIsBounded(t *testing.T) {
 			t.Fatalf("%d changes are kept", n)
 		}
 	}
-	v := newView(entries, newTables(), log)
+	v := newView(entries, newTables(), log, 0)
 	known := 0
 	for since := uint64(0); since <= entries; since++ {
 		changes, ok := v.Changed(since)

@@ -25,7 +25,7 @@ type published struct {
 func New() *Store {
 	s := &Store{}
 	s.current.Store(&published{
-		view: newView(0, newTables(), changeLog{}),
+		view: newView(0, newTables(), changeLog{}, 0),
 		next: make(chan struct{}),
 	})
 	return s
@@ -111,7 +111,7 @@ func (s *Store) Apply(index uint64, txns []*statev1.Txn) []Result {
 	}
 	// Each View has a database of its own, written by nobody once published.
 	db := old.db.Snapshot()
-	w := writer{index: index, txn: db.Txn(true)}
+	w := writer{index: index, txn: db.Txn(true), audits: old.audits}
 	results := make([]Result, len(txns))
 	for i, txn := range txns {
 		if err := Check(txn); err != nil {
@@ -123,7 +123,7 @@ func (s *Store) Apply(index uint64, txns []*statev1.Txn) []Result {
 		}
 	}
 	w.txn.Commit()
-	s.publish(newView(index, db, old.changes.with(w.changes)))
+	s.publish(newView(index, db, old.changes.with(w.changes), w.audits))
 	return results
 }
 
@@ -134,7 +134,7 @@ func (s *Store) Apply(index uint64, txns []*statev1.Txn) []Result {
 func (s *Store) Restore(index uint64, records iter.Seq2[*statev1.Record, error]) error {
 	db := newTables()
 	txn := db.Txn(true)
-	n := 0
+	n, audits := 0, 0
 	for r, err := range records {
 		if err != nil {
 			txn.Abort()
@@ -146,6 +146,9 @@ func (s *Store) Restore(index uint64, records iter.Seq2[*statev1.Record, error])
 		}
 		insert(txn, r)
 		n++
+		if r.GetKey().GetType() == statev1.Type_TYPE_AUDIT_EVENT {
+			audits++
+		}
 	}
 	txn.Commit()
 	old := s.View().index
@@ -155,6 +158,6 @@ func (s *Store) Restore(index uint64, records iter.Seq2[*statev1.Record, error])
 		// seen that number needs a full pass too.
 		index, floor = old, old+1
 	}
-	s.publish(newView(index, db, changeLog{floor: floor}))
+	s.publish(newView(index, db, changeLog{floor: floor}, audits))
 	return nil
 }

@@ -19,11 +19,12 @@ type View struct {
 	index   uint64
 	db      *memdb.MemDB
 	changes changeLog
+	audits  int // how many audit events there are
 	hash    func() [32]byte
 }
 
-func newView(index uint64, db *memdb.MemDB, changes changeLog) *View {
-	v := &View{index: index, db: db, changes: changes}
+func newView(index uint64, db *memdb.MemDB, changes changeLog, audits int) *View {
+	v := &View{index: index, db: db, changes: changes, audits: audits}
 	v.hash = sync.OnceValue(v.sum)
 	return v
 }
@@ -78,6 +79,25 @@ func (v *View) FindPrefix(t statev1.Type, region, idPrefix string) iter.Seq[*sta
 // All returns the records of one type, by account, region and id.
 func (v *View) All(t statev1.Type) iter.Seq[*statev1.Record] {
 	return v.records(t, indexID, nil)
+}
+
+// After returns the records of one type behind a key of it, by account, region
+// and id.
+func (v *View) After(k Key) iter.Seq[*statev1.Record] {
+	return func(yield func(*statev1.Record) bool) {
+		if _, known := tables[k.Type]; !known {
+			return
+		}
+		it, err := v.db.Txn(false).LowerBound(tables[k.Type], indexID, byID(k.Proto()))
+		if err != nil {
+			panic(fmt.Sprintf("state: look up in %v behind %v: %v", k.Type, k, err))
+		}
+		for obj := it.Next(); obj != nil; obj = it.Next() {
+			if r := obj.(*statev1.Record); KeyOf(r.GetKey()) != k && !yield(r) {
+				return
+			}
+		}
+	}
 }
 
 // Records returns every record, in one order on all replicas: by type,

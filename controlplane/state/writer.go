@@ -13,6 +13,8 @@ type writer struct {
 	index   uint64
 	txn     *memdb.Txn
 	changes []change
+	audits  int // audit events that are kept
+	written int // those of this entry
 }
 
 // refuses returns the first guard that does not hold.
@@ -38,6 +40,9 @@ func (w *writer) apply(txn *statev1.Txn) {
 	for _, r := range txn.GetPuts() {
 		w.put(r)
 	}
+	if txn.GetAudit() != nil {
+		w.audit(txn.GetAudit())
+	}
 }
 
 func (w *writer) wipe(keeps []statev1.Type) {
@@ -53,6 +58,9 @@ func (w *writer) wipe(keeps []statev1.Type) {
 		// iterator was made, so removing under it is safe.
 		for r := range scan(w.txn, t, indexID, nil) {
 			w.remove(r)
+		}
+		if t == statev1.Type_TYPE_AUDIT_EVENT {
+			w.audits = 0
 		}
 	}
 }

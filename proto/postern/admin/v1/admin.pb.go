@@ -2656,6 +2656,366 @@ func (x *ResetResponse) GetIndex() uint64 {
 	return 0
 }
 
+type ListAuditEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the last event that is known already; empty: from the oldest kept.
+	After string `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`
+	// Events of that time and later; 0: all.
+	SinceUnixNano int64 `protobuf:"varint,2,opt,name=since_unix_nano,json=sinceUnixNano,proto3" json:"since_unix_nano,omitempty"`
+	// At most so many; 0: 1,000.
+	Limit uint32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// How long to wait for the first one, at most 30 s; 0: not at all.
+	WaitMs        int64 `protobuf:"varint,4,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditEventsRequest) Reset() {
+	*x = ListAuditEventsRequest{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditEventsRequest) ProtoMessage() {}
+
+func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditEventsRequest.ProtoReflect.Descriptor instead.
+func (*ListAuditEventsRequest) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ListAuditEventsRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *ListAuditEventsRequest) GetSinceUnixNano() int64 {
+	if x != nil {
+		return x.SinceUnixNano
+	}
+	return 0
+}
+
+func (x *ListAuditEventsRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListAuditEventsRequest) GetWaitMs() int64 {
+	if x != nil {
+		return x.WaitMs
+	}
+	return 0
+}
+
+type ListAuditEventsResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Events []*AuditEvent          `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// More are there already.
+	More          bool `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditEventsResponse) Reset() {
+	*x = ListAuditEventsResponse{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditEventsResponse) ProtoMessage() {}
+
+func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditEventsResponse.ProtoReflect.Descriptor instead.
+func (*ListAuditEventsResponse) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *ListAuditEventsResponse) GetEvents() []*AuditEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *ListAuditEventsResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+// AuditEvent is one write of the control plane.
+type AuditEvent struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Index         uint64                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	TimeUnixNano  int64                  `protobuf:"varint,3,opt,name=time_unix_nano,json=timeUnixNano,proto3" json:"time_unix_nano,omitempty"`
+	Operation     string                 `protobuf:"bytes,4,opt,name=operation,proto3" json:"operation,omitempty"`
+	Account       string                 `protobuf:"bytes,5,opt,name=account,proto3" json:"account,omitempty"`
+	Region        string                 `protobuf:"bytes,6,opt,name=region,proto3" json:"region,omitempty"`
+	Principal     string                 `protobuf:"bytes,7,opt,name=principal,proto3" json:"principal,omitempty"`
+	AccessKeyId   string                 `protobuf:"bytes,8,opt,name=access_key_id,json=accessKeyId,proto3" json:"access_key_id,omitempty"`
+	Source        string                 `protobuf:"bytes,9,opt,name=source,proto3" json:"source,omitempty"`
+	UserAgent     string                 `protobuf:"bytes,10,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
+	RequestId     string                 `protobuf:"bytes,11,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Changes       []*AuditChange         `protobuf:"bytes,12,rep,name=changes,proto3" json:"changes,omitempty"`
+	MoreChanges   uint32                 `protobuf:"varint,13,opt,name=more_changes,json=moreChanges,proto3" json:"more_changes,omitempty"`
+	Wipe          bool                   `protobuf:"varint,14,opt,name=wipe,proto3" json:"wipe,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditEvent) Reset() {
+	*x = AuditEvent{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditEvent) ProtoMessage() {}
+
+func (x *AuditEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditEvent.ProtoReflect.Descriptor instead.
+func (*AuditEvent) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *AuditEvent) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *AuditEvent) GetTimeUnixNano() int64 {
+	if x != nil {
+		return x.TimeUnixNano
+	}
+	return 0
+}
+
+func (x *AuditEvent) GetOperation() string {
+	if x != nil {
+		return x.Operation
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetAccessKeyId() string {
+	if x != nil {
+		return x.AccessKeyId
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetUserAgent() string {
+	if x != nil {
+		return x.UserAgent
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetChanges() []*AuditChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *AuditEvent) GetMoreChanges() uint32 {
+	if x != nil {
+		return x.MoreChanges
+	}
+	return 0
+}
+
+func (x *AuditEvent) GetWipe() bool {
+	if x != nil {
+		return x.Wipe
+	}
+	return false
+}
+
+// AuditChange is one record that was written, with the SHA-256 of its value
+// before and after in hexadecimal; empty where there was none.
+type AuditChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	Account       string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	Region        string                 `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
+	Id            string                 `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`
+	Before        string                 `protobuf:"bytes,5,opt,name=before,proto3" json:"before,omitempty"`
+	After         string                 `protobuf:"bytes,6,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditChange) Reset() {
+	*x = AuditChange{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditChange) ProtoMessage() {}
+
+func (x *AuditChange) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditChange.ProtoReflect.Descriptor instead.
+func (*AuditChange) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *AuditChange) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *AuditChange) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *AuditChange) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *AuditChange) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AuditChange) GetBefore() string {
+	if x != nil {
+		return x.Before
+	}
+	return ""
+}
+
+func (x *AuditChange) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
 var File_postern_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_postern_admin_v1_admin_proto_rawDesc = "" +
@@ -2844,7 +3204,41 @@ const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\bdecision\x18\x01 \x01(\v2\x19.postern.edge.v1.DecisionR\bdecision\"\x0e\n" +
 	"\fResetRequest\"%\n" +
 	"\rResetResponse\x12\x14\n" +
-	"\x05index\x18\x01 \x01(\x04R\x05index2\xcd\r\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\"\x85\x01\n" +
+	"\x16ListAuditEventsRequest\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\tR\x05after\x12&\n" +
+	"\x0fsince_unix_nano\x18\x02 \x01(\x03R\rsinceUnixNano\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\x12\x17\n" +
+	"\await_ms\x18\x04 \x01(\x03R\x06waitMs\"c\n" +
+	"\x17ListAuditEventsResponse\x124\n" +
+	"\x06events\x18\x01 \x03(\v2\x1c.postern.admin.v1.AuditEventR\x06events\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\xb0\x03\n" +
+	"\n" +
+	"AuditEvent\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\x12$\n" +
+	"\x0etime_unix_nano\x18\x03 \x01(\x03R\ftimeUnixNano\x12\x1c\n" +
+	"\toperation\x18\x04 \x01(\tR\toperation\x12\x18\n" +
+	"\aaccount\x18\x05 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06region\x18\x06 \x01(\tR\x06region\x12\x1c\n" +
+	"\tprincipal\x18\a \x01(\tR\tprincipal\x12\"\n" +
+	"\raccess_key_id\x18\b \x01(\tR\vaccessKeyId\x12\x16\n" +
+	"\x06source\x18\t \x01(\tR\x06source\x12\x1d\n" +
+	"\n" +
+	"user_agent\x18\n" +
+	" \x01(\tR\tuserAgent\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\v \x01(\tR\trequestId\x127\n" +
+	"\achanges\x18\f \x03(\v2\x1d.postern.admin.v1.AuditChangeR\achanges\x12!\n" +
+	"\fmore_changes\x18\r \x01(\rR\vmoreChanges\x12\x12\n" +
+	"\x04wipe\x18\x0e \x01(\bR\x04wipe\"\x91\x01\n" +
+	"\vAuditChange\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\x12\x0e\n" +
+	"\x02id\x18\x04 \x01(\tR\x02id\x12\x16\n" +
+	"\x06before\x18\x05 \x01(\tR\x06before\x12\x14\n" +
+	"\x05after\x18\x06 \x01(\tR\x05after2\xb5\x0e\n" +
 	"\x05Admin\x12K\n" +
 	"\x06Status\x12\x1f.postern.admin.v1.StatusRequest\x1a .postern.admin.v1.StatusResponse\x12G\n" +
 	"\x04Wait\x12\x1d.postern.admin.v1.WaitRequest\x1a\x1e.postern.admin.v1.WaitResponse0\x01\x12T\n" +
@@ -2864,7 +3258,8 @@ const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\rListDnsFaults\x12&.postern.admin.v1.ListDnsFaultsRequest\x1a'.postern.admin.v1.ListDnsFaultsResponse\x12k\n" +
 	"\x0eClearDnsFaults\x12'.postern.admin.v1.ClearDnsFaultsRequest\x1a(.postern.admin.v1.ClearDnsFaultsResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12e\n" +
 	"\fEnsureClient\x12%.postern.admin.v1.EnsureClientRequest\x1a&.postern.admin.v1.EnsureClientResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12f\n" +
-	"\x0fExplainDecision\x12(.postern.admin.v1.ExplainDecisionRequest\x1a).postern.admin.v1.ExplainDecisionResponse\x12P\n" +
+	"\x0fExplainDecision\x12(.postern.admin.v1.ExplainDecisionRequest\x1a).postern.admin.v1.ExplainDecisionResponse\x12f\n" +
+	"\x0fListAuditEvents\x12(.postern.admin.v1.ListAuditEventsRequest\x1a).postern.admin.v1.ListAuditEventsResponse\x12P\n" +
 	"\x05Reset\x12\x1e.postern.admin.v1.ResetRequest\x1a\x1f.postern.admin.v1.ResetResponse\"\x06\xa2\xbb\x18\x02\x10\x01B=Z;github.com/posternhq/postern/proto/postern/admin/v1;adminv1b\x06proto3"
 
 var (
@@ -2879,7 +3274,7 @@ func file_postern_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_postern_admin_v1_admin_proto_rawDescData
 }
 
-var file_postern_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_postern_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_postern_admin_v1_admin_proto_goTypes = []any{
 	(*StatusRequest)(nil),           // 0: postern.admin.v1.StatusRequest
 	(*Node)(nil),                    // 1: postern.admin.v1.Node
@@ -2926,8 +3321,12 @@ var file_postern_admin_v1_admin_proto_goTypes = []any{
 	(*ExplainDecisionResponse)(nil), // 42: postern.admin.v1.ExplainDecisionResponse
 	(*ResetRequest)(nil),            // 43: postern.admin.v1.ResetRequest
 	(*ResetResponse)(nil),           // 44: postern.admin.v1.ResetResponse
-	(*v1.DnsProfile)(nil),           // 45: postern.state.v1.DnsProfile
-	(*v11.Decision)(nil),            // 46: postern.edge.v1.Decision
+	(*ListAuditEventsRequest)(nil),  // 45: postern.admin.v1.ListAuditEventsRequest
+	(*ListAuditEventsResponse)(nil), // 46: postern.admin.v1.ListAuditEventsResponse
+	(*AuditEvent)(nil),              // 47: postern.admin.v1.AuditEvent
+	(*AuditChange)(nil),             // 48: postern.admin.v1.AuditChange
+	(*v1.DnsProfile)(nil),           // 49: postern.state.v1.DnsProfile
+	(*v11.Decision)(nil),            // 50: postern.edge.v1.Decision
 }
 var file_postern_admin_v1_admin_proto_depIdxs = []int32{
 	31, // 0: postern.admin.v1.DnsStatus.faults:type_name -> postern.admin.v1.DnsFault
@@ -2937,7 +3336,7 @@ var file_postern_admin_v1_admin_proto_depIdxs = []int32{
 	2,  // 4: postern.admin.v1.WaitResponse.blocking:type_name -> postern.admin.v1.Place
 	1,  // 5: postern.admin.v1.ListPeersResponse.nodes:type_name -> postern.admin.v1.Node
 	15, // 6: postern.admin.v1.RegisterPlacesRequest.places:type_name -> postern.admin.v1.PlaceRegistration
-	45, // 7: postern.admin.v1.Settings.custom_dns_profile:type_name -> postern.state.v1.DnsProfile
+	49, // 7: postern.admin.v1.Settings.custom_dns_profile:type_name -> postern.state.v1.DnsProfile
 	20, // 8: postern.admin.v1.GetSettingsResponse.settings:type_name -> postern.admin.v1.Settings
 	20, // 9: postern.admin.v1.UpdateSettingsRequest.settings:type_name -> postern.admin.v1.Settings
 	20, // 10: postern.admin.v1.UpdateSettingsResponse.settings:type_name -> postern.admin.v1.Settings
@@ -2947,48 +3346,52 @@ var file_postern_admin_v1_admin_proto_depIdxs = []int32{
 	31, // 14: postern.admin.v1.ListDnsFaultsResponse.faults:type_name -> postern.admin.v1.DnsFault
 	31, // 15: postern.admin.v1.ClearDnsFaultsResponse.cleared:type_name -> postern.admin.v1.DnsFault
 	40, // 16: postern.admin.v1.EnsureClientResponse.mappings:type_name -> postern.admin.v1.AddressMapping
-	46, // 17: postern.admin.v1.ExplainDecisionResponse.decision:type_name -> postern.edge.v1.Decision
-	0,  // 18: postern.admin.v1.Admin.Status:input_type -> postern.admin.v1.StatusRequest
-	5,  // 19: postern.admin.v1.Admin.Wait:input_type -> postern.admin.v1.WaitRequest
-	7,  // 20: postern.admin.v1.Admin.ListPeers:input_type -> postern.admin.v1.ListPeersRequest
-	9,  // 21: postern.admin.v1.Admin.AddPeer:input_type -> postern.admin.v1.AddPeerRequest
-	11, // 22: postern.admin.v1.Admin.RemovePeer:input_type -> postern.admin.v1.RemovePeerRequest
-	13, // 23: postern.admin.v1.Admin.TransferLeader:input_type -> postern.admin.v1.TransferLeaderRequest
-	16, // 24: postern.admin.v1.Admin.RegisterPlaces:input_type -> postern.admin.v1.RegisterPlacesRequest
-	18, // 25: postern.admin.v1.Admin.RemovePlace:input_type -> postern.admin.v1.RemovePlaceRequest
-	21, // 26: postern.admin.v1.Admin.GetSettings:input_type -> postern.admin.v1.GetSettingsRequest
-	23, // 27: postern.admin.v1.Admin.UpdateSettings:input_type -> postern.admin.v1.UpdateSettingsRequest
-	25, // 28: postern.admin.v1.Admin.AdvanceDns:input_type -> postern.admin.v1.AdvanceDnsRequest
-	27, // 29: postern.admin.v1.Admin.ListDnsChanges:input_type -> postern.admin.v1.ListDnsChangesRequest
-	32, // 30: postern.admin.v1.Admin.SetDnsFault:input_type -> postern.admin.v1.SetDnsFaultRequest
-	34, // 31: postern.admin.v1.Admin.ListDnsFaults:input_type -> postern.admin.v1.ListDnsFaultsRequest
-	36, // 32: postern.admin.v1.Admin.ClearDnsFaults:input_type -> postern.admin.v1.ClearDnsFaultsRequest
-	38, // 33: postern.admin.v1.Admin.EnsureClient:input_type -> postern.admin.v1.EnsureClientRequest
-	41, // 34: postern.admin.v1.Admin.ExplainDecision:input_type -> postern.admin.v1.ExplainDecisionRequest
-	43, // 35: postern.admin.v1.Admin.Reset:input_type -> postern.admin.v1.ResetRequest
-	4,  // 36: postern.admin.v1.Admin.Status:output_type -> postern.admin.v1.StatusResponse
-	6,  // 37: postern.admin.v1.Admin.Wait:output_type -> postern.admin.v1.WaitResponse
-	8,  // 38: postern.admin.v1.Admin.ListPeers:output_type -> postern.admin.v1.ListPeersResponse
-	10, // 39: postern.admin.v1.Admin.AddPeer:output_type -> postern.admin.v1.AddPeerResponse
-	12, // 40: postern.admin.v1.Admin.RemovePeer:output_type -> postern.admin.v1.RemovePeerResponse
-	14, // 41: postern.admin.v1.Admin.TransferLeader:output_type -> postern.admin.v1.TransferLeaderResponse
-	17, // 42: postern.admin.v1.Admin.RegisterPlaces:output_type -> postern.admin.v1.RegisterPlacesResponse
-	19, // 43: postern.admin.v1.Admin.RemovePlace:output_type -> postern.admin.v1.RemovePlaceResponse
-	22, // 44: postern.admin.v1.Admin.GetSettings:output_type -> postern.admin.v1.GetSettingsResponse
-	24, // 45: postern.admin.v1.Admin.UpdateSettings:output_type -> postern.admin.v1.UpdateSettingsResponse
-	26, // 46: postern.admin.v1.Admin.AdvanceDns:output_type -> postern.admin.v1.AdvanceDnsResponse
-	30, // 47: postern.admin.v1.Admin.ListDnsChanges:output_type -> postern.admin.v1.ListDnsChangesResponse
-	33, // 48: postern.admin.v1.Admin.SetDnsFault:output_type -> postern.admin.v1.SetDnsFaultResponse
-	35, // 49: postern.admin.v1.Admin.ListDnsFaults:output_type -> postern.admin.v1.ListDnsFaultsResponse
-	37, // 50: postern.admin.v1.Admin.ClearDnsFaults:output_type -> postern.admin.v1.ClearDnsFaultsResponse
-	39, // 51: postern.admin.v1.Admin.EnsureClient:output_type -> postern.admin.v1.EnsureClientResponse
-	42, // 52: postern.admin.v1.Admin.ExplainDecision:output_type -> postern.admin.v1.ExplainDecisionResponse
-	44, // 53: postern.admin.v1.Admin.Reset:output_type -> postern.admin.v1.ResetResponse
-	36, // [36:54] is the sub-list for method output_type
-	18, // [18:36] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	50, // 17: postern.admin.v1.ExplainDecisionResponse.decision:type_name -> postern.edge.v1.Decision
+	47, // 18: postern.admin.v1.ListAuditEventsResponse.events:type_name -> postern.admin.v1.AuditEvent
+	48, // 19: postern.admin.v1.AuditEvent.changes:type_name -> postern.admin.v1.AuditChange
+	0,  // 20: postern.admin.v1.Admin.Status:input_type -> postern.admin.v1.StatusRequest
+	5,  // 21: postern.admin.v1.Admin.Wait:input_type -> postern.admin.v1.WaitRequest
+	7,  // 22: postern.admin.v1.Admin.ListPeers:input_type -> postern.admin.v1.ListPeersRequest
+	9,  // 23: postern.admin.v1.Admin.AddPeer:input_type -> postern.admin.v1.AddPeerRequest
+	11, // 24: postern.admin.v1.Admin.RemovePeer:input_type -> postern.admin.v1.RemovePeerRequest
+	13, // 25: postern.admin.v1.Admin.TransferLeader:input_type -> postern.admin.v1.TransferLeaderRequest
+	16, // 26: postern.admin.v1.Admin.RegisterPlaces:input_type -> postern.admin.v1.RegisterPlacesRequest
+	18, // 27: postern.admin.v1.Admin.RemovePlace:input_type -> postern.admin.v1.RemovePlaceRequest
+	21, // 28: postern.admin.v1.Admin.GetSettings:input_type -> postern.admin.v1.GetSettingsRequest
+	23, // 29: postern.admin.v1.Admin.UpdateSettings:input_type -> postern.admin.v1.UpdateSettingsRequest
+	25, // 30: postern.admin.v1.Admin.AdvanceDns:input_type -> postern.admin.v1.AdvanceDnsRequest
+	27, // 31: postern.admin.v1.Admin.ListDnsChanges:input_type -> postern.admin.v1.ListDnsChangesRequest
+	32, // 32: postern.admin.v1.Admin.SetDnsFault:input_type -> postern.admin.v1.SetDnsFaultRequest
+	34, // 33: postern.admin.v1.Admin.ListDnsFaults:input_type -> postern.admin.v1.ListDnsFaultsRequest
+	36, // 34: postern.admin.v1.Admin.ClearDnsFaults:input_type -> postern.admin.v1.ClearDnsFaultsRequest
+	38, // 35: postern.admin.v1.Admin.EnsureClient:input_type -> postern.admin.v1.EnsureClientRequest
+	41, // 36: postern.admin.v1.Admin.ExplainDecision:input_type -> postern.admin.v1.ExplainDecisionRequest
+	45, // 37: postern.admin.v1.Admin.ListAuditEvents:input_type -> postern.admin.v1.ListAuditEventsRequest
+	43, // 38: postern.admin.v1.Admin.Reset:input_type -> postern.admin.v1.ResetRequest
+	4,  // 39: postern.admin.v1.Admin.Status:output_type -> postern.admin.v1.StatusResponse
+	6,  // 40: postern.admin.v1.Admin.Wait:output_type -> postern.admin.v1.WaitResponse
+	8,  // 41: postern.admin.v1.Admin.ListPeers:output_type -> postern.admin.v1.ListPeersResponse
+	10, // 42: postern.admin.v1.Admin.AddPeer:output_type -> postern.admin.v1.AddPeerResponse
+	12, // 43: postern.admin.v1.Admin.RemovePeer:output_type -> postern.admin.v1.RemovePeerResponse
+	14, // 44: postern.admin.v1.Admin.TransferLeader:output_type -> postern.admin.v1.TransferLeaderResponse
+	17, // 45: postern.admin.v1.Admin.RegisterPlaces:output_type -> postern.admin.v1.RegisterPlacesResponse
+	19, // 46: postern.admin.v1.Admin.RemovePlace:output_type -> postern.admin.v1.RemovePlaceResponse
+	22, // 47: postern.admin.v1.Admin.GetSettings:output_type -> postern.admin.v1.GetSettingsResponse
+	24, // 48: postern.admin.v1.Admin.UpdateSettings:output_type -> postern.admin.v1.UpdateSettingsResponse
+	26, // 49: postern.admin.v1.Admin.AdvanceDns:output_type -> postern.admin.v1.AdvanceDnsResponse
+	30, // 50: postern.admin.v1.Admin.ListDnsChanges:output_type -> postern.admin.v1.ListDnsChangesResponse
+	33, // 51: postern.admin.v1.Admin.SetDnsFault:output_type -> postern.admin.v1.SetDnsFaultResponse
+	35, // 52: postern.admin.v1.Admin.ListDnsFaults:output_type -> postern.admin.v1.ListDnsFaultsResponse
+	37, // 53: postern.admin.v1.Admin.ClearDnsFaults:output_type -> postern.admin.v1.ClearDnsFaultsResponse
+	39, // 54: postern.admin.v1.Admin.EnsureClient:output_type -> postern.admin.v1.EnsureClientResponse
+	42, // 55: postern.admin.v1.Admin.ExplainDecision:output_type -> postern.admin.v1.ExplainDecisionResponse
+	46, // 56: postern.admin.v1.Admin.ListAuditEvents:output_type -> postern.admin.v1.ListAuditEventsResponse
+	44, // 57: postern.admin.v1.Admin.Reset:output_type -> postern.admin.v1.ResetResponse
+	39, // [39:58] is the sub-list for method output_type
+	20, // [20:39] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_postern_admin_v1_admin_proto_init() }
@@ -3003,7 +3406,7 @@ func file_postern_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_admin_v1_admin_proto_rawDesc), len(file_postern_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   45,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -38,6 +38,7 @@ const (
 	Admin_ClearDnsFaults_FullMethodName  = "/postern.admin.v1.Admin/ClearDnsFaults"
 	Admin_EnsureClient_FullMethodName    = "/postern.admin.v1.Admin/EnsureClient"
 	Admin_ExplainDecision_FullMethodName = "/postern.admin.v1.Admin/ExplainDecision"
+	Admin_ListAuditEvents_FullMethodName = "/postern.admin.v1.Admin/ListAuditEvents"
 	Admin_Reset_FullMethodName           = "/postern.admin.v1.Admin/Reset"
 )
 
@@ -68,6 +69,9 @@ type AdminClient interface {
 	EnsureClient(ctx context.Context, in *EnsureClientRequest, opts ...grpc.CallOption) (*EnsureClientResponse, error)
 	// ExplainDecision finds a refusal at the edge that made it, wherever that is connected.
 	ExplainDecision(ctx context.Context, in *ExplainDecisionRequest, opts ...grpc.CallOption) (*ExplainDecisionResponse, error)
+	// Lists what was written, by whom. Answers at once if there is anything after
+	// the cursor, else when there is, or when the time is up.
+	ListAuditEvents(ctx context.Context, in *ListAuditEventsRequest, opts ...grpc.CallOption) (*ListAuditEventsResponse, error)
 	// Reset wipes all state but settings and places. Only under --auth=none.
 	Reset(ctx context.Context, in *ResetRequest, opts ...grpc.CallOption) (*ResetResponse, error)
 }
@@ -259,6 +263,16 @@ func (c *adminClient) ExplainDecision(ctx context.Context, in *ExplainDecisionRe
 	return out, nil
 }
 
+func (c *adminClient) ListAuditEvents(ctx context.Context, in *ListAuditEventsRequest, opts ...grpc.CallOption) (*ListAuditEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAuditEventsResponse)
+	err := c.cc.Invoke(ctx, Admin_ListAuditEvents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminClient) Reset(ctx context.Context, in *ResetRequest, opts ...grpc.CallOption) (*ResetResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ResetResponse)
@@ -296,6 +310,9 @@ type AdminServer interface {
 	EnsureClient(context.Context, *EnsureClientRequest) (*EnsureClientResponse, error)
 	// ExplainDecision finds a refusal at the edge that made it, wherever that is connected.
 	ExplainDecision(context.Context, *ExplainDecisionRequest) (*ExplainDecisionResponse, error)
+	// Lists what was written, by whom. Answers at once if there is anything after
+	// the cursor, else when there is, or when the time is up.
+	ListAuditEvents(context.Context, *ListAuditEventsRequest) (*ListAuditEventsResponse, error)
 	// Reset wipes all state but settings and places. Only under --auth=none.
 	Reset(context.Context, *ResetRequest) (*ResetResponse, error)
 	mustEmbedUnimplementedAdminServer()
@@ -358,6 +375,9 @@ func (UnimplementedAdminServer) EnsureClient(context.Context, *EnsureClientReque
 }
 func (UnimplementedAdminServer) ExplainDecision(context.Context, *ExplainDecisionRequest) (*ExplainDecisionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExplainDecision not implemented")
+}
+func (UnimplementedAdminServer) ListAuditEvents(context.Context, *ListAuditEventsRequest) (*ListAuditEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAuditEvents not implemented")
 }
 func (UnimplementedAdminServer) Reset(context.Context, *ResetRequest) (*ResetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Reset not implemented")
@@ -682,6 +702,24 @@ func _Admin_ExplainDecision_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_ListAuditEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAuditEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).ListAuditEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_ListAuditEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).ListAuditEvents(ctx, req.(*ListAuditEventsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Admin_Reset_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ResetRequest)
 	if err := dec(in); err != nil {
@@ -770,6 +808,10 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ExplainDecision",
 			Handler:    _Admin_ExplainDecision_Handler,
+		},
+		{
+			MethodName: "ListAuditEvents",
+			Handler:    _Admin_ListAuditEvents_Handler,
 		},
 		{
 			MethodName: "Reset",

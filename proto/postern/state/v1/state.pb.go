@@ -50,6 +50,7 @@ const (
 	Type_TYPE_HOSTED_ZONE       Type = 36 // id: Z and 20 alphanumerics; region empty
 	Type_TYPE_RRSET             Type = 37 // id: hosted zone id " " name, labels reversed " " type; region empty
 	Type_TYPE_DNS_FAULT         Type = 44 // id: kind and target; account and region empty
+	Type_TYPE_AUDIT_EVENT       Type = 57 // id: index, 20 digits "." place in the entry, 6 digits; account and region empty
 )
 
 // Enum value maps for Type.
@@ -75,6 +76,7 @@ var (
 		36: "TYPE_HOSTED_ZONE",
 		37: "TYPE_RRSET",
 		44: "TYPE_DNS_FAULT",
+		57: "TYPE_AUDIT_EVENT",
 	}
 	Type_value = map[string]int32{
 		"TYPE_UNSPECIFIED":       0,
@@ -97,6 +99,7 @@ var (
 		"TYPE_HOSTED_ZONE":       36,
 		"TYPE_RRSET":             37,
 		"TYPE_DNS_FAULT":         44,
+		"TYPE_AUDIT_EVENT":       57,
 	}
 )
 
@@ -225,6 +228,7 @@ type Record struct {
 	//	*Record_HostedZone
 	//	*Record_Rrset
 	//	*Record_DnsFault
+	//	*Record_AuditEvent
 	Value         isRecord_Value `protobuf_oneof:"value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -459,6 +463,15 @@ func (x *Record) GetDnsFault() *DnsFault {
 	return nil
 }
 
+func (x *Record) GetAuditEvent() *AuditEvent {
+	if x != nil {
+		if x, ok := x.Value.(*Record_AuditEvent); ok {
+			return x.AuditEvent
+		}
+	}
+	return nil
+}
+
 type isRecord_Value interface {
 	isRecord_Value()
 }
@@ -539,6 +552,10 @@ type Record_DnsFault struct {
 	DnsFault *DnsFault `protobuf:"bytes,54,opt,name=dns_fault,json=dnsFault,proto3,oneof"`
 }
 
+type Record_AuditEvent struct {
+	AuditEvent *AuditEvent `protobuf:"bytes,67,opt,name=audit_event,json=auditEvent,proto3,oneof"`
+}
+
 func (*Record_RestApi) isRecord_Value() {}
 
 func (*Record_Resource) isRecord_Value() {}
@@ -576,6 +593,8 @@ func (*Record_HostedZone) isRecord_Value() {}
 func (*Record_Rrset) isRecord_Value() {}
 
 func (*Record_DnsFault) isRecord_Value() {}
+
+func (*Record_AuditEvent) isRecord_Value() {}
 
 // Guard is a precondition: the record's modify index, or 0 for "absent".
 type Guard struct {
@@ -637,8 +656,10 @@ type Txn struct {
 	Puts    []*Record              `protobuf:"bytes,2,rep,name=puts,proto3" json:"puts,omitempty"`
 	Deletes []*Key                 `protobuf:"bytes,3,rep,name=deletes,proto3" json:"deletes,omitempty"`
 	// Delete every record but those of these types (reset of a laboratory); applied before puts.
-	Wipe          bool   `protobuf:"varint,4,opt,name=wipe,proto3" json:"wipe,omitempty"`
-	WipeKeeps     []Type `protobuf:"varint,5,rep,packed,name=wipe_keeps,json=wipeKeeps,proto3,enum=postern.state.v1.Type" json:"wipe_keeps,omitempty"`
+	Wipe      bool   `protobuf:"varint,4,opt,name=wipe,proto3" json:"wipe,omitempty"`
+	WipeKeeps []Type `protobuf:"varint,5,rep,packed,name=wipe_keeps,json=wipeKeeps,proto3,enum=postern.state.v1.Type" json:"wipe_keeps,omitempty"`
+	// Who writes what: becomes a record of its own when the Txn is applied.
+	Audit         *AuditEvent `protobuf:"bytes,6,opt,name=audit,proto3" json:"audit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -704,6 +725,13 @@ func (x *Txn) GetWipe() bool {
 func (x *Txn) GetWipeKeeps() []Type {
 	if x != nil {
 		return x.WipeKeeps
+	}
+	return nil
+}
+
+func (x *Txn) GetAudit() *AuditEvent {
+	if x != nil {
+		return x.Audit
 	}
 	return nil
 }
@@ -2609,6 +2637,202 @@ func (x *DelayDistribution) GetSigma() float64 {
 	return 0
 }
 
+// AuditEvent is one write. Its record's create index is the version that it made.
+type AuditEvent struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	TimeUnixNano int64                  `protobuf:"varint,1,opt,name=time_unix_nano,json=timeUnixNano,proto3" json:"time_unix_nano,omitempty"`
+	Operation    string                 `protobuf:"bytes,2,opt,name=operation,proto3" json:"operation,omitempty"` // such as apigateway:UpdateRestApi
+	Account      string                 `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
+	Region       string                 `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
+	Principal    string                 `protobuf:"bytes,5,opt,name=principal,proto3" json:"principal,omitempty"` // ARN, or SPIFFE id of a role of the cluster
+	AccessKeyId  string                 `protobuf:"bytes,6,opt,name=access_key_id,json=accessKeyId,proto3" json:"access_key_id,omitempty"`
+	Source       string                 `protobuf:"bytes,7,opt,name=source,proto3" json:"source,omitempty"` // address of the client
+	UserAgent    string                 `protobuf:"bytes,8,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
+	RequestId    string                 `protobuf:"bytes,9,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Changes      []*AuditChange         `protobuf:"bytes,10,rep,name=changes,proto3" json:"changes,omitempty"`
+	// Changes beyond those listed, and that everything was wiped before them.
+	More          uint32 `protobuf:"varint,11,opt,name=more,proto3" json:"more,omitempty"`
+	Wipe          bool   `protobuf:"varint,12,opt,name=wipe,proto3" json:"wipe,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditEvent) Reset() {
+	*x = AuditEvent{}
+	mi := &file_postern_state_v1_state_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditEvent) ProtoMessage() {}
+
+func (x *AuditEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_state_v1_state_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditEvent.ProtoReflect.Descriptor instead.
+func (*AuditEvent) Descriptor() ([]byte, []int) {
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *AuditEvent) GetTimeUnixNano() int64 {
+	if x != nil {
+		return x.TimeUnixNano
+	}
+	return 0
+}
+
+func (x *AuditEvent) GetOperation() string {
+	if x != nil {
+		return x.Operation
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetAccessKeyId() string {
+	if x != nil {
+		return x.AccessKeyId
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetUserAgent() string {
+	if x != nil {
+		return x.UserAgent
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetChanges() []*AuditChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *AuditEvent) GetMore() uint32 {
+	if x != nil {
+		return x.More
+	}
+	return 0
+}
+
+func (x *AuditEvent) GetWipe() bool {
+	if x != nil {
+		return x.Wipe
+	}
+	return false
+}
+
+// AuditChange is one record with the SHA-256 of its value before and after;
+// none where there was none.
+type AuditChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           *Key                   `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Before        []byte                 `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
+	After         []byte                 `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditChange) Reset() {
+	*x = AuditChange{}
+	mi := &file_postern_state_v1_state_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditChange) ProtoMessage() {}
+
+func (x *AuditChange) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_state_v1_state_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditChange.ProtoReflect.Descriptor instead.
+func (*AuditChange) Descriptor() ([]byte, []int) {
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *AuditChange) GetKey() *Key {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *AuditChange) GetBefore() []byte {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *AuditChange) GetAfter() []byte {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
 var File_postern_state_v1_state_proto protoreflect.FileDescriptor
 
 const file_postern_state_v1_state_proto_rawDesc = "" +
@@ -2618,7 +2842,7 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\x04type\x18\x01 \x01(\x0e2\x16.postern.state.v1.TypeR\x04type\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06region\x18\x03 \x01(\tR\x06region\x12\x0e\n" +
-	"\x02id\x18\x04 \x01(\tR\x02id\"\x8b\n" +
+	"\x02id\x18\x04 \x01(\tR\x02id\"\xcc\n" +
 	"\n" +
 	"\x06Record\x12'\n" +
 	"\x03key\x18\x01 \x01(\v2\x15.postern.state.v1.KeyR\x03key\x12!\n" +
@@ -2647,18 +2871,21 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\vhosted_zone\x18. \x01(\v2\x1c.postern.state.v1.HostedZoneH\x00R\n" +
 	"hostedZone\x12;\n" +
 	"\x05rrset\x18/ \x01(\v2#.postern.state.v1.ResourceRecordSetH\x00R\x05rrset\x129\n" +
-	"\tdns_fault\x186 \x01(\v2\x1a.postern.state.v1.DnsFaultH\x00R\bdnsFaultB\a\n" +
+	"\tdns_fault\x186 \x01(\v2\x1a.postern.state.v1.DnsFaultH\x00R\bdnsFault\x12?\n" +
+	"\vaudit_event\x18C \x01(\v2\x1c.postern.state.v1.AuditEventH\x00R\n" +
+	"auditEventB\a\n" +
 	"\x05value\"S\n" +
 	"\x05Guard\x12'\n" +
 	"\x03key\x18\x01 \x01(\v2\x15.postern.state.v1.KeyR\x03key\x12!\n" +
-	"\fmodify_index\x18\x02 \x01(\x04R\vmodifyIndex\"\xe0\x01\n" +
+	"\fmodify_index\x18\x02 \x01(\x04R\vmodifyIndex\"\x94\x02\n" +
 	"\x03Txn\x12/\n" +
 	"\x06guards\x18\x01 \x03(\v2\x17.postern.state.v1.GuardR\x06guards\x12,\n" +
 	"\x04puts\x18\x02 \x03(\v2\x18.postern.state.v1.RecordR\x04puts\x12/\n" +
 	"\adeletes\x18\x03 \x03(\v2\x15.postern.state.v1.KeyR\adeletes\x12\x12\n" +
 	"\x04wipe\x18\x04 \x01(\bR\x04wipe\x125\n" +
 	"\n" +
-	"wipe_keeps\x18\x05 \x03(\x0e2\x16.postern.state.v1.TypeR\twipeKeeps\"2\n" +
+	"wipe_keeps\x18\x05 \x03(\x0e2\x16.postern.state.v1.TypeR\twipeKeeps\x122\n" +
+	"\x05audit\x18\x06 \x01(\v2\x1c.postern.state.v1.AuditEventR\x05audit\"2\n" +
 	"\x05Entry\x12)\n" +
 	"\x04txns\x18\x01 \x03(\v2\x15.postern.state.v1.TxnR\x04txns\"\xe2\x01\n" +
 	"\x11RaftSnapshotFrame\x12>\n" +
@@ -2812,7 +3039,28 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\x11DelayDistribution\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
 	"\x06values\x18\x02 \x03(\x03R\x06values\x12\x14\n" +
-	"\x05sigma\x18\x03 \x01(\x01R\x05sigma*\x92\x03\n" +
+	"\x05sigma\x18\x03 \x01(\x01R\x05sigma\"\xfb\x02\n" +
+	"\n" +
+	"AuditEvent\x12$\n" +
+	"\x0etime_unix_nano\x18\x01 \x01(\x03R\ftimeUnixNano\x12\x1c\n" +
+	"\toperation\x18\x02 \x01(\tR\toperation\x12\x18\n" +
+	"\aaccount\x18\x03 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\x12\x1c\n" +
+	"\tprincipal\x18\x05 \x01(\tR\tprincipal\x12\"\n" +
+	"\raccess_key_id\x18\x06 \x01(\tR\vaccessKeyId\x12\x16\n" +
+	"\x06source\x18\a \x01(\tR\x06source\x12\x1d\n" +
+	"\n" +
+	"user_agent\x18\b \x01(\tR\tuserAgent\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\t \x01(\tR\trequestId\x127\n" +
+	"\achanges\x18\n" +
+	" \x03(\v2\x1d.postern.state.v1.AuditChangeR\achanges\x12\x12\n" +
+	"\x04more\x18\v \x01(\rR\x04more\x12\x12\n" +
+	"\x04wipe\x18\f \x01(\bR\x04wipe\"d\n" +
+	"\vAuditChange\x12'\n" +
+	"\x03key\x18\x01 \x01(\v2\x15.postern.state.v1.KeyR\x03key\x12\x16\n" +
+	"\x06before\x18\x02 \x01(\fR\x06before\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\fR\x05after*\xa8\x03\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rTYPE_REST_API\x10\x01\x12\x11\n" +
@@ -2838,7 +3086,8 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\x10TYPE_HOSTED_ZONE\x10$\x12\x0e\n" +
 	"\n" +
 	"TYPE_RRSET\x10%\x12\x12\n" +
-	"\x0eTYPE_DNS_FAULT\x10,B=Z;github.com/posternhq/postern/proto/postern/state/v1;statev1b\x06proto3"
+	"\x0eTYPE_DNS_FAULT\x10,\x12\x14\n" +
+	"\x10TYPE_AUDIT_EVENT\x109B=Z;github.com/posternhq/postern/proto/postern/state/v1;statev1b\x06proto3"
 
 var (
 	file_postern_state_v1_state_proto_rawDescOnce sync.Once
@@ -2853,7 +3102,7 @@ func file_postern_state_v1_state_proto_rawDescGZIP() []byte {
 }
 
 var file_postern_state_v1_state_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_postern_state_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_postern_state_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_postern_state_v1_state_proto_goTypes = []any{
 	(Type)(0),                     // 0: postern.state.v1.Type
 	(*Key)(nil),                   // 1: postern.state.v1.Key
@@ -2884,35 +3133,37 @@ var file_postern_state_v1_state_proto_goTypes = []any{
 	(*DnsFault)(nil),              // 26: postern.state.v1.DnsFault
 	(*DnsProfile)(nil),            // 27: postern.state.v1.DnsProfile
 	(*DelayDistribution)(nil),     // 28: postern.state.v1.DelayDistribution
-	(*v1.RestApi)(nil),            // 29: postern.apigateway.v1.RestApi
-	(*v1.Resource)(nil),           // 30: postern.apigateway.v1.Resource
-	(*v1.Stage)(nil),              // 31: postern.apigateway.v1.Stage
-	(*v1.Account)(nil),            // 32: postern.apigateway.v1.Account
-	(*v1.Model)(nil),              // 33: postern.apigateway.v1.Model
-	(*v1.RequestValidator)(nil),   // 34: postern.apigateway.v1.RequestValidator
-	(*v11.Subnet)(nil),            // 35: postern.ec2.v1.Subnet
-	(*v11.NetworkInterface)(nil),  // 36: postern.ec2.v1.NetworkInterface
-	(*v1.Deployment)(nil),         // 37: postern.apigateway.v1.Deployment
-	(*v11.Vpc)(nil),               // 38: postern.ec2.v1.Vpc
-	(*v11.SecurityGroup)(nil),     // 39: postern.ec2.v1.SecurityGroup
-	(*v11.SecurityGroupRule)(nil), // 40: postern.ec2.v1.SecurityGroupRule
-	(*v11.VpcEndpoint)(nil),       // 41: postern.ec2.v1.VpcEndpoint
+	(*AuditEvent)(nil),            // 29: postern.state.v1.AuditEvent
+	(*AuditChange)(nil),           // 30: postern.state.v1.AuditChange
+	(*v1.RestApi)(nil),            // 31: postern.apigateway.v1.RestApi
+	(*v1.Resource)(nil),           // 32: postern.apigateway.v1.Resource
+	(*v1.Stage)(nil),              // 33: postern.apigateway.v1.Stage
+	(*v1.Account)(nil),            // 34: postern.apigateway.v1.Account
+	(*v1.Model)(nil),              // 35: postern.apigateway.v1.Model
+	(*v1.RequestValidator)(nil),   // 36: postern.apigateway.v1.RequestValidator
+	(*v11.Subnet)(nil),            // 37: postern.ec2.v1.Subnet
+	(*v11.NetworkInterface)(nil),  // 38: postern.ec2.v1.NetworkInterface
+	(*v1.Deployment)(nil),         // 39: postern.apigateway.v1.Deployment
+	(*v11.Vpc)(nil),               // 40: postern.ec2.v1.Vpc
+	(*v11.SecurityGroup)(nil),     // 41: postern.ec2.v1.SecurityGroup
+	(*v11.SecurityGroupRule)(nil), // 42: postern.ec2.v1.SecurityGroupRule
+	(*v11.VpcEndpoint)(nil),       // 43: postern.ec2.v1.VpcEndpoint
 }
 var file_postern_state_v1_state_proto_depIdxs = []int32{
 	0,  // 0: postern.state.v1.Key.type:type_name -> postern.state.v1.Type
 	1,  // 1: postern.state.v1.Record.key:type_name -> postern.state.v1.Key
-	29, // 2: postern.state.v1.Record.rest_api:type_name -> postern.apigateway.v1.RestApi
-	30, // 3: postern.state.v1.Record.resource:type_name -> postern.apigateway.v1.Resource
+	31, // 2: postern.state.v1.Record.rest_api:type_name -> postern.apigateway.v1.RestApi
+	32, // 3: postern.state.v1.Record.resource:type_name -> postern.apigateway.v1.Resource
 	10, // 4: postern.state.v1.Record.deployment:type_name -> postern.state.v1.Deployment
-	31, // 5: postern.state.v1.Record.stage:type_name -> postern.apigateway.v1.Stage
-	32, // 6: postern.state.v1.Record.account:type_name -> postern.apigateway.v1.Account
-	33, // 7: postern.state.v1.Record.model:type_name -> postern.apigateway.v1.Model
-	34, // 8: postern.state.v1.Record.request_validator:type_name -> postern.apigateway.v1.RequestValidator
+	33, // 5: postern.state.v1.Record.stage:type_name -> postern.apigateway.v1.Stage
+	34, // 6: postern.state.v1.Record.account:type_name -> postern.apigateway.v1.Account
+	35, // 7: postern.state.v1.Record.model:type_name -> postern.apigateway.v1.Model
+	36, // 8: postern.state.v1.Record.request_validator:type_name -> postern.apigateway.v1.RequestValidator
 	11, // 9: postern.state.v1.Record.vpc:type_name -> postern.state.v1.Vpc
-	35, // 10: postern.state.v1.Record.subnet:type_name -> postern.ec2.v1.Subnet
+	37, // 10: postern.state.v1.Record.subnet:type_name -> postern.ec2.v1.Subnet
 	12, // 11: postern.state.v1.Record.security_group:type_name -> postern.state.v1.SecurityGroup
 	13, // 12: postern.state.v1.Record.vpc_endpoint:type_name -> postern.state.v1.VpcEndpoint
-	36, // 13: postern.state.v1.Record.network_interface:type_name -> postern.ec2.v1.NetworkInterface
+	38, // 13: postern.state.v1.Record.network_interface:type_name -> postern.ec2.v1.NetworkInterface
 	14, // 14: postern.state.v1.Record.token:type_name -> postern.state.v1.Token
 	16, // 15: postern.state.v1.Record.settings:type_name -> postern.state.v1.Settings
 	17, // 16: postern.state.v1.Record.place:type_name -> postern.state.v1.Place
@@ -2920,42 +3171,46 @@ var file_postern_state_v1_state_proto_depIdxs = []int32{
 	22, // 18: postern.state.v1.Record.hosted_zone:type_name -> postern.state.v1.HostedZone
 	24, // 19: postern.state.v1.Record.rrset:type_name -> postern.state.v1.ResourceRecordSet
 	26, // 20: postern.state.v1.Record.dns_fault:type_name -> postern.state.v1.DnsFault
-	1,  // 21: postern.state.v1.Guard.key:type_name -> postern.state.v1.Key
-	3,  // 22: postern.state.v1.Txn.guards:type_name -> postern.state.v1.Guard
-	2,  // 23: postern.state.v1.Txn.puts:type_name -> postern.state.v1.Record
-	1,  // 24: postern.state.v1.Txn.deletes:type_name -> postern.state.v1.Key
-	0,  // 25: postern.state.v1.Txn.wipe_keeps:type_name -> postern.state.v1.Type
-	4,  // 26: postern.state.v1.Entry.txns:type_name -> postern.state.v1.Txn
-	7,  // 27: postern.state.v1.RaftSnapshotFrame.header:type_name -> postern.state.v1.RaftSnapshotHeader
-	8,  // 28: postern.state.v1.RaftSnapshotFrame.records:type_name -> postern.state.v1.RaftSnapshotRecords
-	9,  // 29: postern.state.v1.RaftSnapshotFrame.trailer:type_name -> postern.state.v1.RaftSnapshotTrailer
-	2,  // 30: postern.state.v1.RaftSnapshotRecords.records:type_name -> postern.state.v1.Record
-	37, // 31: postern.state.v1.Deployment.deployment:type_name -> postern.apigateway.v1.Deployment
-	29, // 32: postern.state.v1.Deployment.rest_api:type_name -> postern.apigateway.v1.RestApi
-	30, // 33: postern.state.v1.Deployment.resources:type_name -> postern.apigateway.v1.Resource
-	33, // 34: postern.state.v1.Deployment.models:type_name -> postern.apigateway.v1.Model
-	34, // 35: postern.state.v1.Deployment.request_validators:type_name -> postern.apigateway.v1.RequestValidator
-	38, // 36: postern.state.v1.Vpc.vpc:type_name -> postern.ec2.v1.Vpc
-	39, // 37: postern.state.v1.SecurityGroup.group:type_name -> postern.ec2.v1.SecurityGroup
-	40, // 38: postern.state.v1.SecurityGroup.rules:type_name -> postern.ec2.v1.SecurityGroupRule
-	41, // 39: postern.state.v1.VpcEndpoint.endpoint:type_name -> postern.ec2.v1.VpcEndpoint
-	15, // 40: postern.state.v1.Settings.dns_clock:type_name -> postern.state.v1.DnsClock
-	27, // 41: postern.state.v1.Settings.custom_dns_profile:type_name -> postern.state.v1.DnsProfile
-	18, // 42: postern.state.v1.RecordChange.before:type_name -> postern.state.v1.RRset
-	18, // 43: postern.state.v1.RecordChange.after:type_name -> postern.state.v1.RRset
-	19, // 44: postern.state.v1.DnsChange.records:type_name -> postern.state.v1.RecordChange
-	27, // 45: postern.state.v1.DnsChange.custom_profile:type_name -> postern.state.v1.DnsProfile
-	21, // 46: postern.state.v1.DnsChange.zone:type_name -> postern.state.v1.ZoneRef
-	23, // 47: postern.state.v1.HostedZone.vpcs:type_name -> postern.state.v1.ZoneVpc
-	25, // 48: postern.state.v1.ResourceRecordSet.alias:type_name -> postern.state.v1.ZoneAlias
-	28, // 49: postern.state.v1.DnsProfile.enqueue:type_name -> postern.state.v1.DelayDistribution
-	28, // 50: postern.state.v1.DnsProfile.sync:type_name -> postern.state.v1.DelayDistribution
-	28, // 51: postern.state.v1.DnsProfile.endpoint:type_name -> postern.state.v1.DelayDistribution
-	52, // [52:52] is the sub-list for method output_type
-	52, // [52:52] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	29, // 21: postern.state.v1.Record.audit_event:type_name -> postern.state.v1.AuditEvent
+	1,  // 22: postern.state.v1.Guard.key:type_name -> postern.state.v1.Key
+	3,  // 23: postern.state.v1.Txn.guards:type_name -> postern.state.v1.Guard
+	2,  // 24: postern.state.v1.Txn.puts:type_name -> postern.state.v1.Record
+	1,  // 25: postern.state.v1.Txn.deletes:type_name -> postern.state.v1.Key
+	0,  // 26: postern.state.v1.Txn.wipe_keeps:type_name -> postern.state.v1.Type
+	29, // 27: postern.state.v1.Txn.audit:type_name -> postern.state.v1.AuditEvent
+	4,  // 28: postern.state.v1.Entry.txns:type_name -> postern.state.v1.Txn
+	7,  // 29: postern.state.v1.RaftSnapshotFrame.header:type_name -> postern.state.v1.RaftSnapshotHeader
+	8,  // 30: postern.state.v1.RaftSnapshotFrame.records:type_name -> postern.state.v1.RaftSnapshotRecords
+	9,  // 31: postern.state.v1.RaftSnapshotFrame.trailer:type_name -> postern.state.v1.RaftSnapshotTrailer
+	2,  // 32: postern.state.v1.RaftSnapshotRecords.records:type_name -> postern.state.v1.Record
+	39, // 33: postern.state.v1.Deployment.deployment:type_name -> postern.apigateway.v1.Deployment
+	31, // 34: postern.state.v1.Deployment.rest_api:type_name -> postern.apigateway.v1.RestApi
+	32, // 35: postern.state.v1.Deployment.resources:type_name -> postern.apigateway.v1.Resource
+	35, // 36: postern.state.v1.Deployment.models:type_name -> postern.apigateway.v1.Model
+	36, // 37: postern.state.v1.Deployment.request_validators:type_name -> postern.apigateway.v1.RequestValidator
+	40, // 38: postern.state.v1.Vpc.vpc:type_name -> postern.ec2.v1.Vpc
+	41, // 39: postern.state.v1.SecurityGroup.group:type_name -> postern.ec2.v1.SecurityGroup
+	42, // 40: postern.state.v1.SecurityGroup.rules:type_name -> postern.ec2.v1.SecurityGroupRule
+	43, // 41: postern.state.v1.VpcEndpoint.endpoint:type_name -> postern.ec2.v1.VpcEndpoint
+	15, // 42: postern.state.v1.Settings.dns_clock:type_name -> postern.state.v1.DnsClock
+	27, // 43: postern.state.v1.Settings.custom_dns_profile:type_name -> postern.state.v1.DnsProfile
+	18, // 44: postern.state.v1.RecordChange.before:type_name -> postern.state.v1.RRset
+	18, // 45: postern.state.v1.RecordChange.after:type_name -> postern.state.v1.RRset
+	19, // 46: postern.state.v1.DnsChange.records:type_name -> postern.state.v1.RecordChange
+	27, // 47: postern.state.v1.DnsChange.custom_profile:type_name -> postern.state.v1.DnsProfile
+	21, // 48: postern.state.v1.DnsChange.zone:type_name -> postern.state.v1.ZoneRef
+	23, // 49: postern.state.v1.HostedZone.vpcs:type_name -> postern.state.v1.ZoneVpc
+	25, // 50: postern.state.v1.ResourceRecordSet.alias:type_name -> postern.state.v1.ZoneAlias
+	28, // 51: postern.state.v1.DnsProfile.enqueue:type_name -> postern.state.v1.DelayDistribution
+	28, // 52: postern.state.v1.DnsProfile.sync:type_name -> postern.state.v1.DelayDistribution
+	28, // 53: postern.state.v1.DnsProfile.endpoint:type_name -> postern.state.v1.DelayDistribution
+	30, // 54: postern.state.v1.AuditEvent.changes:type_name -> postern.state.v1.AuditChange
+	1,  // 55: postern.state.v1.AuditChange.key:type_name -> postern.state.v1.Key
+	56, // [56:56] is the sub-list for method output_type
+	56, // [56:56] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_postern_state_v1_state_proto_init() }
@@ -2983,6 +3238,7 @@ func file_postern_state_v1_state_proto_init() {
 		(*Record_HostedZone)(nil),
 		(*Record_Rrset)(nil),
 		(*Record_DnsFault)(nil),
+		(*Record_AuditEvent)(nil),
 	}
 	file_postern_state_v1_state_proto_msgTypes[5].OneofWrappers = []any{
 		(*RaftSnapshotFrame_Header)(nil),
@@ -2995,7 +3251,7 @@ func file_postern_state_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_state_v1_state_proto_rawDesc), len(file_postern_state_v1_state_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   28,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
