@@ -285,12 +285,12 @@ func (q *plainQuery) appendSOA(dst []byte, start int, f *Facts) []byte {
 // their exact spelling, as the library does it.
 func (q *plainQuery) appendName(dst []byte, start int, name string) []byte {
 	for name != "" {
+		dot := strings.IndexByte(name, '.')
 		for _, at := range q.names {
-			if spells(dst[start:], int(at), name) {
+			if int(dst[start+int(at)]) == dot && spells(dst[start:], int(at), name) {
 				return append(dst, 0xc0|byte(at>>8), byte(at))
 			}
 		}
-		dot := strings.IndexByte(name, '.')
 		q.names = append(q.names, uint16(len(dst)-start))
 		dst = append(append(dst, byte(dot)), name[:dot]...)
 		name = name[dot+1:]

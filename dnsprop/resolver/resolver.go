@@ -149,32 +149,34 @@ func (r *Resolver) RespondPlain(key []byte, qtype uint16, source netip.Addr) (me
 		return message.Plain{}, false
 	}
 	plain := message.Plain{Recursion: true, Shuffle: r.cfg.Shuffle}
-	set := r.cfg.Zones()
 	caches := rules.cachesFor(source)
 	cache := caches.public
-	if p := private(rules, key, set.At(r.cfg.Now())); p != nil {
+	// Unlike in resolve, the instant may be from before the lock: an entry that is
+	// there answers as of it, and nothing is left behind. So several processors
+	// seldom wait for each other.
+	set := r.cfg.Zones()
+	at := set.At(r.cfg.Now())
+	if p := private(rules, key, at); p != nil {
 		if p.Hosted == "" {
 			plain.Facts = p.facts(set)
 			return plain, true
 		}
 		cache = caches.hosted[p.Hosted]
 	}
-	var found bool
-	plain.Facts, found = r.recall(cache, key, qtype)
-	return plain, found
+	e := cache.recall(key, qtype, at)
+	if e == nil || e.Follow != "" || e.Cut != "" || r.cfg.Cache.Prefetch && e.Old(at) {
+		return message.Plain{}, false
+	}
+	plain.Facts = e.facts(set, e.Expires-at)
+	return plain, true
 }
 
-// recall answers from a cache if that is all there is to do.
-func (r *Resolver) recall(c *cache, key []byte, qtype uint16) (message.Facts, bool) {
+// recall is the live entry that a cache has for a question; nil if it has none.
+func (c *cache) recall(key []byte, qtype uint16, at int64) *entry {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	set := r.cfg.Zones()
-	at := set.At(r.cfg.Now())
 	e, _ := lookup(c, key, qtype, at)
-	if e == nil || e.Follow != "" || e.Cut != "" || r.cfg.Cache.Prefetch && e.Old(at) {
-		return message.Facts{}, false
-	}
-	return e.facts(set, e.Expires-at), true
+	c.mu.Unlock()
+	return e
 }
 
 // facts are the entry's for a message while it has some time left.
