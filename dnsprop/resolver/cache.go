@@ -3,6 +3,7 @@ package resolver
 import (
 	"container/list"
 	"iter"
+	"net/netip"
 	"slices"
 	"sync"
 
@@ -43,8 +44,9 @@ type typed struct {
 type entry struct {
 	authority.Answer
 	Span
-	Type uint16 // that was asked for
-	From int    // authority that said so
+	Type uint16     // that was asked for
+	From int        // authority that said so
+	By   netip.Addr // client whose query brought it here
 }
 
 func newCache(capacity int) *cache {

@@ -260,7 +260,7 @@ func (r *Resolver) ask(c *cache, set *zone.Set, private string, q message.Query,
 		return nil, why
 	}
 	answer := r.cfg.Authorities[from].AskIn(set, z, q.Key, q.Type, at)
-	e := &entry{Answer: answer, Span: r.span(answer, q, at), Type: q.Type, From: from}
+	e := &entry{Answer: answer, Span: r.span(answer, q, at), Type: q.Type, From: from, By: q.Source}
 	c.store(q.Key, q.Type, e)
 	return e, nil
 }
