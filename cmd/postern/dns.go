@@ -25,6 +25,8 @@ type dnsCmd struct {
 	Trace   dnsTraceCmd   `cmd:"" help:"Show where changes of names stand, place by place."`
 	Advance dnsAdvanceCmd `cmd:"" help:"Move the DNS clock forward."`
 	Clock   dnsClockCmd   `cmd:"" help:"Show the DNS clock, or set its speed."`
+
+	Simulate dnsSimulateCmd `cmd:"" help:"Play changes for millions of resolvers and clients, without a server."`
 }
 
 // secondaryFlags are about who follows the authorities.

@@ -117,7 +117,8 @@ func (c *Config) Check() error {
 	}{
 		{"queries", c.Every, time.Microsecond, maxTime},
 		{"duration", c.Duration, time.Millisecond, maxTime},
-		{"begin", c.Begin, -maxTime, maxTime},
+		{"before", max(-c.Begin, 0), 0, maxTime},
+		{"wait", max(c.Begin, 0), 0, maxTime},
 		{"gap", c.Gap, 0, maxTime},
 	} {
 		if d.value < d.min || d.value > d.max {
@@ -134,7 +135,7 @@ func (c *Config) Check() error {
 	case c.Gap != 0 && c.Operation != Reassociate:
 		return fmt.Errorf("gap %v: only operation %s has one", c.Gap, Reassociate)
 	case c.Begin >= c.Duration:
-		return fmt.Errorf("begin %v: clients would not have begun when all ends, after %v", c.Begin, c.Duration)
+		return fmt.Errorf("wait %v: clients would not have begun to ask when all ends, after %v", c.Begin, c.Duration)
 	case most > maxTogether:
 		return fmt.Errorf("clients %d: %d would share a resolver, more than %d; want more resolvers", c.Clients, most, maxTogether)
 	case c.Every/time.Duration(most) < time.Microsecond:
@@ -170,15 +171,22 @@ func (c *Config) checkFaults() error {
 		return fmt.Errorf("fault: %d faults, more than %d", len(c.Faults), maxFaults)
 	}
 	for _, f := range c.Faults {
-		if err := propagation.CheckFault(f.DnsFault); err != nil {
+		if err := f.check(); err != nil {
 			return fmt.Errorf("fault: %w", err)
 		}
-		if f.GetName() != "" || f.GetZone() != "" {
-			return errors.New("fault: it is for all names here")
-		}
-		if f.For < 0 || f.For > maxTime || f.From < -maxTime || f.From > maxTime {
-			return fmt.Errorf("fault %s: from %v for %v: want times within %v", f.GetKind(), f.From, f.For, maxTime)
-		}
+	}
+	return nil
+}
+
+func (f Fault) check() error {
+	if err := propagation.CheckFault(f.DnsFault); err != nil {
+		return err
+	}
+	if f.GetName() != "" || f.GetZone() != "" {
+		return fmt.Errorf("%s is for all names here", f.GetKind())
+	}
+	if f.For < 0 || f.For > maxTime || f.From < -maxTime || f.From > maxTime {
+		return fmt.Errorf("%s from %v for %v: want times within %v", f.GetKind(), f.From, f.For, maxTime)
 	}
 	return nil
 }

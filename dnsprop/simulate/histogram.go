@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Histogram counts times: to the millisecond up to about a minute, and to one part
-// in 32,768 beyond. The zero Histogram is empty.
+// Histogram counts times: to the millisecond up to 16 s, and to one part in 8,192
+// beyond. The zero Histogram is empty.
 type Histogram struct {
 	// counts holds the buckets of the first range and then those of each doubling;
 	// a part is nil until something falls into it.
@@ -18,7 +18,7 @@ type Histogram struct {
 }
 
 const (
-	exactBits = 16
+	exactBits = 14
 	exact     = 1 << exactBits // milliseconds that have a bucket each
 	half      = exact / 2      // buckets of a doubling
 	parts     = 64 - exactBits

@@ -31,7 +31,7 @@ func TestHistogramAgainstSorting(t *testing.T) {
 		left.merge(&right)
 		slices.Sort(all)
 		near := func(got, want time.Duration) bool {
-			return (got - want).Abs() <= max(time.Millisecond, want>>15)
+			return (got - want).Abs() <= max(time.Millisecond, want>>13)
 		}
 		for _, h := range []*Histogram{&h, &left} {
 			for _, q := range []float64{0.0001, 0.5, 0.9, 0.98} {

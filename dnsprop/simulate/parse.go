@@ -72,7 +72,7 @@ func ParseFault(text string) (Fault, error) {
 	var at bool
 	f.Kind, f.Place, at = strings.Cut(target, "@")
 	if at && f.Place == "" {
-		return Fault{}, fmt.Errorf("fault %q: want a place after @", text)
+		return Fault{}, fmt.Errorf("%q: want a place after @", text)
 	}
 	if any {
 		seen := map[string]bool{}
@@ -97,11 +97,13 @@ func ParseFault(text string) (Fault, error) {
 				err = errors.New("want lag, from or for")
 			}
 			if err != nil {
-				return Fault{}, fmt.Errorf("fault %q: option %q: %w", text, option, err)
+				return Fault{}, fmt.Errorf("%q: option %q: %w", text, option, err)
 			}
 			seen[name] = true
 		}
 	}
-	c := Config{Faults: []Fault{f}}
-	return f, c.checkFaults()
+	if err := f.check(); err != nil {
+		return Fault{}, fmt.Errorf("%q: %w", text, err)
+	}
+	return f, nil
 }

@@ -246,8 +246,8 @@ func TestCheck(t *testing.T) {
 		"clients 2000000000: want":          func(c *Config) { c.Clients = 2_000_000_000 },
 		"queries: 0s is not from":           func(c *Config) { c.Every = 0 },
 		"duration: 0s is not":               func(c *Config) { c.Duration = 0 },
-		"begin: ":                           func(c *Config) { c.Begin = -400 * 24 * time.Hour },
-		"begin 30m0s: clients would":        func(c *Config) { c.Begin = c.Duration },
+		"before: ":                          func(c *Config) { c.Begin = -400 * 24 * time.Hour },
+		"wait 30m0s: clients would":         func(c *Config) { c.Begin = c.Duration },
 		"resolver-cache: names are":         func(c *Config) { c.Cache.Capacity = 5 },
 		"gap 1s: only operation":            func(c *Config) { c.Gap = time.Second },
 		`operation "drop" is not`:           func(c *Config) { c.Operation = "drop" },
@@ -257,8 +257,8 @@ func TestCheck(t *testing.T) {
 		"deploy -1s: want 0":                func(c *Config) { c.Deployments = []time.Duration{-time.Second} },
 		"client-cache : weight 0":           func(c *Config) { c.Mix = []Share{{}} },
 		"fault: dns-lag takes a lag":        func(c *Config) { c.Faults = []Fault{{DnsFault: &fault{Kind: "dns-lag"}}} },
-		"fault: it is for all names here":   func(c *Config) { c.Faults = []Fault{{DnsFault: &fault{Kind: "dns-down", Name: "a."}}} },
-		"fault dns-down: from 0s for -1s: ": func(c *Config) { c.Faults = []Fault{{DnsFault: &fault{Kind: "dns-down"}, For: -time.Second}} },
+		"fault: dns-down is for all names":  func(c *Config) { c.Faults = []Fault{{DnsFault: &fault{Kind: "dns-down", Name: "a."}}} },
+		"fault: dns-down from 0s for -1s: ": func(c *Config) { c.Faults = []Fault{{DnsFault: &fault{Kind: "dns-down"}, For: -time.Second}} },
 	} {
 		cfg := scenario()
 		edit(&cfg)

@@ -19,36 +19,27 @@ import (
 )
 
 // tour returns the blocks of a document that are marked `sh tour`, in order.
-func tour(t *testing.T, document string) string {
+func tour(t *testing.T, document string) string { return marked(t, document, "sh tour") }
+
+// marked returns the blocks of a document with that mark, in order.
+func marked(t *testing.T, document, mark string) string {
 	t.Helper()
-	text, err := os.ReadFile(document)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var script strings.Builder
-	inside := false
-	for _, line := range strings.Split(string(text), "\n") {
-		switch {
-		case line == "```sh tour":
-			inside = true
-		case inside && line == "```":
-			inside = false
-		case inside:
-			script.WriteString(line + "\n")
+	for _, b := range blocks(t, document) {
+		if b.info == mark {
+			script.WriteString(b.text)
 		}
 	}
 	if script.Len() == 0 {
-		t.Fatalf("%s has no block marked `sh tour`", document)
+		t.Fatalf("%s has no block marked `%s`", document, mark)
 	}
 	return script.String()
 }
 
-// TestTour starts `postern dev` with its defaults, as the README says, and runs
-// the tour's commands with the real AWS CLI. The default ports must be free.
-func TestTour(t *testing.T) {
-	for _, tool := range []string{"bash", "aws", "curl"} {
-		optional.Tool(t, tool)
-	}
+// session runs a script beside a `postern dev` with these arguments, and the real
+// AWS CLI. It returns what was printed. The default ports must be free.
+func session(t *testing.T, script string, args ...string) string {
+	t.Helper()
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "bin", "postern")
 	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/postern").CombinedOutput(); err != nil {
@@ -56,12 +47,7 @@ func TestTour(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	startDev(t, ctx, binary, filepath.Join(dir, "ready.json"))
-
-	script := tour(t, "../../README.md")
-	for _, page := range []string{"operate.md", "dns.md"} {
-		script += tour(t, "../../docs/"+page)
-	}
+	startDev(t, ctx, binary, filepath.Join(dir, "ready.json"), args...)
 	// Releases before 1.29 and 2.13 don't read AWS_ENDPOINT_URL, so the name "aws"
 	// stands for one that is given it.
 	older := fmt.Sprintf("#!/bin/sh\nexec %q ${AWS_ENDPOINT_URL:+--endpoint-url \"$AWS_ENDPOINT_URL\"} \"$@\"\n", optional.Tool(t, "aws"))
@@ -74,25 +60,39 @@ func TestTour(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	run.Stdout, run.Stderr = &stdout, &stderr
 	if err := run.Run(); err != nil {
-		t.Fatalf("the tour failed: %v\n%s\n%s", err, stdout.String(), stderr.String())
+		t.Fatalf("the session failed: %v\n%s\n%s", err, stdout.String(), stderr.String())
 	}
+	return stdout.String()
+}
+
+// TestTour starts `postern dev` with its defaults, as the README says, and runs
+// the tour's commands.
+func TestTour(t *testing.T) {
+	for _, tool := range []string{"bash", "aws", "curl"} {
+		optional.Tool(t, tool)
+	}
+	script := tour(t, "../../README.md")
+	for _, page := range []string{"operate.md", "dns.md"} {
+		script += tour(t, "../../docs/"+page)
+	}
+	printed := session(t, script)
 	for want, times := range map[string]int{
 		`[{"id": 1, "type": "cat"}]`: 2, // by the private DNS name and by the alias
 		"no such name out here":      1,
 		"edge2":                      1,
 		"NOERROR":                    1, // by Route 53's own test of a hosted zone
 	} {
-		if got := strings.Count(stdout.String(), want); got < times {
-			t.Errorf("the tour printed %q %d times, want %d:\n%s\n%s", want, got, times, stdout.String(), stderr.String())
+		if got := strings.Count(printed, want); got < times {
+			t.Errorf("the tour printed %q %d times, want %d:\n%s", want, got, times, printed)
 		}
 	}
 }
 
-// startDev starts a cluster with the defaults and stops it at the test's end.
-func startDev(t *testing.T, ctx context.Context, binary, ready string) {
+// startDev starts a cluster on the default ports and stops it at the test's end.
+func startDev(t *testing.T, ctx context.Context, binary, ready string, args ...string) {
 	t.Helper()
 	// Not bound to ctx, which ends before the clean-up: it is to stop gracefully.
-	dev := exec.Command(binary, "dev", "--ready-file", ready)
+	dev := exec.Command(binary, append([]string{"dev", "--ready-file", ready}, args...)...)
 	var output bytes.Buffer
 	dev.Stdout, dev.Stderr = &output, &output
 	if err := dev.Start(); err != nil {
@@ -126,7 +126,7 @@ func startDev(t *testing.T, ctx context.Context, binary, ready string) {
 		case err := <-ended:
 			ended <- err
 			if strings.Contains(output.String(), "address already in use") {
-				optional.Missing(t, "the tour uses the default ports, and something listens on one of them")
+				optional.Missing(t, "the documents use the default ports, and something listens on one of them")
 			}
 			t.Fatalf("postern dev ended before it was ready: %v\n%s", err, output.String())
 		case <-ctx.Done():
