@@ -21,7 +21,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/posternhq/postern/controlplane"
@@ -429,7 +431,7 @@ func (c *Cluster) trySettle(ctx context.Context, client adminv1.AdminClient, set
 // dropStalePlaces removes the places of this folder that are no longer started:
 // they would block every barrier.
 func (c *Cluster) dropStalePlaces(ctx context.Context, client adminv1.AdminClient) error {
-	status, err := client.Status(ctx, &adminv1.StatusRequest{})
+	known, err := client.Status(ctx, &adminv1.StatusRequest{})
 	if err != nil {
 		return fmt.Errorf("list places: %w", err)
 	}
@@ -440,9 +442,10 @@ func (c *Cluster) dropStalePlaces(ctx context.Context, client adminv1.AdminClien
 	for _, p := range c.dns.Places() {
 		started[p.GetId()] = true
 	}
-	for _, p := range status.GetPlaces() {
+	for _, p := range known.GetPlaces() {
 		if !started[p.GetId()] {
-			if _, err := client.RemovePlace(ctx, &adminv1.RemovePlaceRequest{Id: p.GetId()}); err != nil {
+			// Gone already is as good: whoever carries places registers exactly those it has.
+			if _, err := client.RemovePlace(ctx, &adminv1.RemovePlaceRequest{Id: p.GetId()}); err != nil && status.Code(err) != codes.NotFound {
 				return fmt.Errorf("remove place %s, which is no longer started: %w", p.GetId(), err)
 			}
 		}
