@@ -93,6 +93,8 @@ var bans = []ban{
 		reason: "semantics are ordinary code on a View; the cluster is reached through the interface that service declares"},
 	{in: "controlplane/service", banned: []string{"dataplane", "dnsprop"}, allowed: []string{"dataplane/policy", "dnsprop/propagation", "dnsprop/rdata", "dnsprop/zone"},
 		reason: "service validates policies and records, and knows when a change is visible, by pure packages, and nothing else of the planes"},
+	{in: "controlplane/identity", banned: []string{"controlplane", "dataplane", "dnsprop", "google.golang.org/grpc"}, allowed: []string{"controlplane/state", "controlplane/identity", "dataplane/policy"},
+		reason: "whose a key is follows from a View: services, the guard in front of them and snapshots ask alike"},
 	{in: "controlplane/gateway", banned: []string{"controlplane/state", "controlplane/cluster", "controlplane/service", "dataplane", "dnsprop"},
 		reason: "the gateway translates protocols; it calls services like any other client"},
 	{in: "controlplane/snapshot", banned: []string{"controlplane/cluster", "controlplane/service", "google.golang.org/grpc", "dataplane", "dnsprop"},

@@ -51,6 +51,13 @@ const (
 	Type_TYPE_RRSET             Type = 37 // id: hosted zone id " " name, labels reversed " " type; region empty
 	Type_TYPE_DNS_FAULT         Type = 44 // id: kind and target; account and region empty
 	Type_TYPE_AUDIT_EVENT       Type = 57 // id: index, 20 digits "." place in the entry, 6 digits; account and region empty
+	Type_TYPE_IAM_ACCOUNT       Type = 60 // id: "account"; region empty
+	Type_TYPE_ACCOUNT_ALIAS     Type = 61 // id: alias; account and region empty
+	Type_TYPE_USER              Type = 62 // id: name in lower case; region empty
+	Type_TYPE_ROLE              Type = 63 // id: name in lower case; region empty
+	Type_TYPE_MANAGED_POLICY    Type = 64 // id: name in lower case; region empty
+	Type_TYPE_ACCESS_KEY        Type = 65 // id: AKIA...; account and region empty
+	Type_TYPE_SESSION           Type = 66 // id: ASIA..., by the end of the session; account and region empty
 )
 
 // Enum value maps for Type.
@@ -77,6 +84,13 @@ var (
 		37: "TYPE_RRSET",
 		44: "TYPE_DNS_FAULT",
 		57: "TYPE_AUDIT_EVENT",
+		60: "TYPE_IAM_ACCOUNT",
+		61: "TYPE_ACCOUNT_ALIAS",
+		62: "TYPE_USER",
+		63: "TYPE_ROLE",
+		64: "TYPE_MANAGED_POLICY",
+		65: "TYPE_ACCESS_KEY",
+		66: "TYPE_SESSION",
 	}
 	Type_value = map[string]int32{
 		"TYPE_UNSPECIFIED":       0,
@@ -100,6 +114,13 @@ var (
 		"TYPE_RRSET":             37,
 		"TYPE_DNS_FAULT":         44,
 		"TYPE_AUDIT_EVENT":       57,
+		"TYPE_IAM_ACCOUNT":       60,
+		"TYPE_ACCOUNT_ALIAS":     61,
+		"TYPE_USER":              62,
+		"TYPE_ROLE":              63,
+		"TYPE_MANAGED_POLICY":    64,
+		"TYPE_ACCESS_KEY":        65,
+		"TYPE_SESSION":           66,
 	}
 )
 
@@ -229,6 +250,13 @@ type Record struct {
 	//	*Record_Rrset
 	//	*Record_DnsFault
 	//	*Record_AuditEvent
+	//	*Record_IamAccount
+	//	*Record_AccountAlias
+	//	*Record_User
+	//	*Record_Role
+	//	*Record_ManagedPolicy
+	//	*Record_AccessKey
+	//	*Record_Session
 	Value         isRecord_Value `protobuf_oneof:"value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -472,6 +500,69 @@ func (x *Record) GetAuditEvent() *AuditEvent {
 	return nil
 }
 
+func (x *Record) GetIamAccount() *IamAccount {
+	if x != nil {
+		if x, ok := x.Value.(*Record_IamAccount); ok {
+			return x.IamAccount
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetAccountAlias() *AccountAlias {
+	if x != nil {
+		if x, ok := x.Value.(*Record_AccountAlias); ok {
+			return x.AccountAlias
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetUser() *User {
+	if x != nil {
+		if x, ok := x.Value.(*Record_User); ok {
+			return x.User
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetRole() *Role {
+	if x != nil {
+		if x, ok := x.Value.(*Record_Role); ok {
+			return x.Role
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetManagedPolicy() *ManagedPolicy {
+	if x != nil {
+		if x, ok := x.Value.(*Record_ManagedPolicy); ok {
+			return x.ManagedPolicy
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetAccessKey() *AccessKey {
+	if x != nil {
+		if x, ok := x.Value.(*Record_AccessKey); ok {
+			return x.AccessKey
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetSession() *Session {
+	if x != nil {
+		if x, ok := x.Value.(*Record_Session); ok {
+			return x.Session
+		}
+	}
+	return nil
+}
+
 type isRecord_Value interface {
 	isRecord_Value()
 }
@@ -556,6 +647,34 @@ type Record_AuditEvent struct {
 	AuditEvent *AuditEvent `protobuf:"bytes,67,opt,name=audit_event,json=auditEvent,proto3,oneof"`
 }
 
+type Record_IamAccount struct {
+	IamAccount *IamAccount `protobuf:"bytes,70,opt,name=iam_account,json=iamAccount,proto3,oneof"`
+}
+
+type Record_AccountAlias struct {
+	AccountAlias *AccountAlias `protobuf:"bytes,71,opt,name=account_alias,json=accountAlias,proto3,oneof"`
+}
+
+type Record_User struct {
+	User *User `protobuf:"bytes,72,opt,name=user,proto3,oneof"`
+}
+
+type Record_Role struct {
+	Role *Role `protobuf:"bytes,73,opt,name=role,proto3,oneof"`
+}
+
+type Record_ManagedPolicy struct {
+	ManagedPolicy *ManagedPolicy `protobuf:"bytes,74,opt,name=managed_policy,json=managedPolicy,proto3,oneof"`
+}
+
+type Record_AccessKey struct {
+	AccessKey *AccessKey `protobuf:"bytes,75,opt,name=access_key,json=accessKey,proto3,oneof"`
+}
+
+type Record_Session struct {
+	Session *Session `protobuf:"bytes,76,opt,name=session,proto3,oneof"`
+}
+
 func (*Record_RestApi) isRecord_Value() {}
 
 func (*Record_Resource) isRecord_Value() {}
@@ -595,6 +714,20 @@ func (*Record_Rrset) isRecord_Value() {}
 func (*Record_DnsFault) isRecord_Value() {}
 
 func (*Record_AuditEvent) isRecord_Value() {}
+
+func (*Record_IamAccount) isRecord_Value() {}
+
+func (*Record_AccountAlias) isRecord_Value() {}
+
+func (*Record_User) isRecord_Value() {}
+
+func (*Record_Role) isRecord_Value() {}
+
+func (*Record_ManagedPolicy) isRecord_Value() {}
+
+func (*Record_AccessKey) isRecord_Value() {}
+
+func (*Record_Session) isRecord_Value() {}
 
 // Guard is a precondition: the record's modify index, or 0 for "absent".
 type Guard struct {
@@ -2837,13 +2970,12 @@ var File_postern_state_v1_state_proto protoreflect.FileDescriptor
 
 const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\n" +
-	"\x1cpostern/state/v1/state.proto\x12\x10postern.state.v1\x1a!postern/apigateway/v1/types.proto\x1a\x1apostern/ec2/v1/types.proto\"s\n" +
+	"\x1cpostern/state/v1/state.proto\x12\x10postern.state.v1\x1a!postern/apigateway/v1/types.proto\x1a\x1apostern/ec2/v1/types.proto\x1a\x1fpostern/state/v1/identity.proto\"s\n" +
 	"\x03Key\x12*\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x16.postern.state.v1.TypeR\x04type\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06region\x18\x03 \x01(\tR\x06region\x12\x0e\n" +
-	"\x02id\x18\x04 \x01(\tR\x02id\"\xcc\n" +
-	"\n" +
+	"\x02id\x18\x04 \x01(\tR\x02id\"\xef\r\n" +
 	"\x06Record\x12'\n" +
 	"\x03key\x18\x01 \x01(\v2\x15.postern.state.v1.KeyR\x03key\x12!\n" +
 	"\fcreate_index\x18\x02 \x01(\x04R\vcreateIndex\x12!\n" +
@@ -2873,7 +3005,16 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\x05rrset\x18/ \x01(\v2#.postern.state.v1.ResourceRecordSetH\x00R\x05rrset\x129\n" +
 	"\tdns_fault\x186 \x01(\v2\x1a.postern.state.v1.DnsFaultH\x00R\bdnsFault\x12?\n" +
 	"\vaudit_event\x18C \x01(\v2\x1c.postern.state.v1.AuditEventH\x00R\n" +
-	"auditEventB\a\n" +
+	"auditEvent\x12?\n" +
+	"\viam_account\x18F \x01(\v2\x1c.postern.state.v1.IamAccountH\x00R\n" +
+	"iamAccount\x12E\n" +
+	"\raccount_alias\x18G \x01(\v2\x1e.postern.state.v1.AccountAliasH\x00R\faccountAlias\x12,\n" +
+	"\x04user\x18H \x01(\v2\x16.postern.state.v1.UserH\x00R\x04user\x12,\n" +
+	"\x04role\x18I \x01(\v2\x16.postern.state.v1.RoleH\x00R\x04role\x12H\n" +
+	"\x0emanaged_policy\x18J \x01(\v2\x1f.postern.state.v1.ManagedPolicyH\x00R\rmanagedPolicy\x12<\n" +
+	"\n" +
+	"access_key\x18K \x01(\v2\x1b.postern.state.v1.AccessKeyH\x00R\taccessKey\x125\n" +
+	"\asession\x18L \x01(\v2\x19.postern.state.v1.SessionH\x00R\asessionB\a\n" +
 	"\x05value\"S\n" +
 	"\x05Guard\x12'\n" +
 	"\x03key\x18\x01 \x01(\v2\x15.postern.state.v1.KeyR\x03key\x12!\n" +
@@ -3060,7 +3201,7 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\vAuditChange\x12'\n" +
 	"\x03key\x18\x01 \x01(\v2\x15.postern.state.v1.KeyR\x03key\x12\x16\n" +
 	"\x06before\x18\x02 \x01(\fR\x06before\x12\x14\n" +
-	"\x05after\x18\x03 \x01(\fR\x05after*\xa8\x03\n" +
+	"\x05after\x18\x03 \x01(\fR\x05after*\xb4\x04\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rTYPE_REST_API\x10\x01\x12\x11\n" +
@@ -3087,7 +3228,14 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\n" +
 	"TYPE_RRSET\x10%\x12\x12\n" +
 	"\x0eTYPE_DNS_FAULT\x10,\x12\x14\n" +
-	"\x10TYPE_AUDIT_EVENT\x109B=Z;github.com/posternhq/postern/proto/postern/state/v1;statev1b\x06proto3"
+	"\x10TYPE_AUDIT_EVENT\x109\x12\x14\n" +
+	"\x10TYPE_IAM_ACCOUNT\x10<\x12\x16\n" +
+	"\x12TYPE_ACCOUNT_ALIAS\x10=\x12\r\n" +
+	"\tTYPE_USER\x10>\x12\r\n" +
+	"\tTYPE_ROLE\x10?\x12\x17\n" +
+	"\x13TYPE_MANAGED_POLICY\x10@\x12\x13\n" +
+	"\x0fTYPE_ACCESS_KEY\x10A\x12\x10\n" +
+	"\fTYPE_SESSION\x10BB=Z;github.com/posternhq/postern/proto/postern/state/v1;statev1b\x06proto3"
 
 var (
 	file_postern_state_v1_state_proto_rawDescOnce sync.Once
@@ -3143,11 +3291,18 @@ var file_postern_state_v1_state_proto_goTypes = []any{
 	(*v1.RequestValidator)(nil),   // 36: postern.apigateway.v1.RequestValidator
 	(*v11.Subnet)(nil),            // 37: postern.ec2.v1.Subnet
 	(*v11.NetworkInterface)(nil),  // 38: postern.ec2.v1.NetworkInterface
-	(*v1.Deployment)(nil),         // 39: postern.apigateway.v1.Deployment
-	(*v11.Vpc)(nil),               // 40: postern.ec2.v1.Vpc
-	(*v11.SecurityGroup)(nil),     // 41: postern.ec2.v1.SecurityGroup
-	(*v11.SecurityGroupRule)(nil), // 42: postern.ec2.v1.SecurityGroupRule
-	(*v11.VpcEndpoint)(nil),       // 43: postern.ec2.v1.VpcEndpoint
+	(*IamAccount)(nil),            // 39: postern.state.v1.IamAccount
+	(*AccountAlias)(nil),          // 40: postern.state.v1.AccountAlias
+	(*User)(nil),                  // 41: postern.state.v1.User
+	(*Role)(nil),                  // 42: postern.state.v1.Role
+	(*ManagedPolicy)(nil),         // 43: postern.state.v1.ManagedPolicy
+	(*AccessKey)(nil),             // 44: postern.state.v1.AccessKey
+	(*Session)(nil),               // 45: postern.state.v1.Session
+	(*v1.Deployment)(nil),         // 46: postern.apigateway.v1.Deployment
+	(*v11.Vpc)(nil),               // 47: postern.ec2.v1.Vpc
+	(*v11.SecurityGroup)(nil),     // 48: postern.ec2.v1.SecurityGroup
+	(*v11.SecurityGroupRule)(nil), // 49: postern.ec2.v1.SecurityGroupRule
+	(*v11.VpcEndpoint)(nil),       // 50: postern.ec2.v1.VpcEndpoint
 }
 var file_postern_state_v1_state_proto_depIdxs = []int32{
 	0,  // 0: postern.state.v1.Key.type:type_name -> postern.state.v1.Type
@@ -3172,45 +3327,52 @@ var file_postern_state_v1_state_proto_depIdxs = []int32{
 	24, // 19: postern.state.v1.Record.rrset:type_name -> postern.state.v1.ResourceRecordSet
 	26, // 20: postern.state.v1.Record.dns_fault:type_name -> postern.state.v1.DnsFault
 	29, // 21: postern.state.v1.Record.audit_event:type_name -> postern.state.v1.AuditEvent
-	1,  // 22: postern.state.v1.Guard.key:type_name -> postern.state.v1.Key
-	3,  // 23: postern.state.v1.Txn.guards:type_name -> postern.state.v1.Guard
-	2,  // 24: postern.state.v1.Txn.puts:type_name -> postern.state.v1.Record
-	1,  // 25: postern.state.v1.Txn.deletes:type_name -> postern.state.v1.Key
-	0,  // 26: postern.state.v1.Txn.wipe_keeps:type_name -> postern.state.v1.Type
-	29, // 27: postern.state.v1.Txn.audit:type_name -> postern.state.v1.AuditEvent
-	4,  // 28: postern.state.v1.Entry.txns:type_name -> postern.state.v1.Txn
-	7,  // 29: postern.state.v1.RaftSnapshotFrame.header:type_name -> postern.state.v1.RaftSnapshotHeader
-	8,  // 30: postern.state.v1.RaftSnapshotFrame.records:type_name -> postern.state.v1.RaftSnapshotRecords
-	9,  // 31: postern.state.v1.RaftSnapshotFrame.trailer:type_name -> postern.state.v1.RaftSnapshotTrailer
-	2,  // 32: postern.state.v1.RaftSnapshotRecords.records:type_name -> postern.state.v1.Record
-	39, // 33: postern.state.v1.Deployment.deployment:type_name -> postern.apigateway.v1.Deployment
-	31, // 34: postern.state.v1.Deployment.rest_api:type_name -> postern.apigateway.v1.RestApi
-	32, // 35: postern.state.v1.Deployment.resources:type_name -> postern.apigateway.v1.Resource
-	35, // 36: postern.state.v1.Deployment.models:type_name -> postern.apigateway.v1.Model
-	36, // 37: postern.state.v1.Deployment.request_validators:type_name -> postern.apigateway.v1.RequestValidator
-	40, // 38: postern.state.v1.Vpc.vpc:type_name -> postern.ec2.v1.Vpc
-	41, // 39: postern.state.v1.SecurityGroup.group:type_name -> postern.ec2.v1.SecurityGroup
-	42, // 40: postern.state.v1.SecurityGroup.rules:type_name -> postern.ec2.v1.SecurityGroupRule
-	43, // 41: postern.state.v1.VpcEndpoint.endpoint:type_name -> postern.ec2.v1.VpcEndpoint
-	15, // 42: postern.state.v1.Settings.dns_clock:type_name -> postern.state.v1.DnsClock
-	27, // 43: postern.state.v1.Settings.custom_dns_profile:type_name -> postern.state.v1.DnsProfile
-	18, // 44: postern.state.v1.RecordChange.before:type_name -> postern.state.v1.RRset
-	18, // 45: postern.state.v1.RecordChange.after:type_name -> postern.state.v1.RRset
-	19, // 46: postern.state.v1.DnsChange.records:type_name -> postern.state.v1.RecordChange
-	27, // 47: postern.state.v1.DnsChange.custom_profile:type_name -> postern.state.v1.DnsProfile
-	21, // 48: postern.state.v1.DnsChange.zone:type_name -> postern.state.v1.ZoneRef
-	23, // 49: postern.state.v1.HostedZone.vpcs:type_name -> postern.state.v1.ZoneVpc
-	25, // 50: postern.state.v1.ResourceRecordSet.alias:type_name -> postern.state.v1.ZoneAlias
-	28, // 51: postern.state.v1.DnsProfile.enqueue:type_name -> postern.state.v1.DelayDistribution
-	28, // 52: postern.state.v1.DnsProfile.sync:type_name -> postern.state.v1.DelayDistribution
-	28, // 53: postern.state.v1.DnsProfile.endpoint:type_name -> postern.state.v1.DelayDistribution
-	30, // 54: postern.state.v1.AuditEvent.changes:type_name -> postern.state.v1.AuditChange
-	1,  // 55: postern.state.v1.AuditChange.key:type_name -> postern.state.v1.Key
-	56, // [56:56] is the sub-list for method output_type
-	56, // [56:56] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	39, // 22: postern.state.v1.Record.iam_account:type_name -> postern.state.v1.IamAccount
+	40, // 23: postern.state.v1.Record.account_alias:type_name -> postern.state.v1.AccountAlias
+	41, // 24: postern.state.v1.Record.user:type_name -> postern.state.v1.User
+	42, // 25: postern.state.v1.Record.role:type_name -> postern.state.v1.Role
+	43, // 26: postern.state.v1.Record.managed_policy:type_name -> postern.state.v1.ManagedPolicy
+	44, // 27: postern.state.v1.Record.access_key:type_name -> postern.state.v1.AccessKey
+	45, // 28: postern.state.v1.Record.session:type_name -> postern.state.v1.Session
+	1,  // 29: postern.state.v1.Guard.key:type_name -> postern.state.v1.Key
+	3,  // 30: postern.state.v1.Txn.guards:type_name -> postern.state.v1.Guard
+	2,  // 31: postern.state.v1.Txn.puts:type_name -> postern.state.v1.Record
+	1,  // 32: postern.state.v1.Txn.deletes:type_name -> postern.state.v1.Key
+	0,  // 33: postern.state.v1.Txn.wipe_keeps:type_name -> postern.state.v1.Type
+	29, // 34: postern.state.v1.Txn.audit:type_name -> postern.state.v1.AuditEvent
+	4,  // 35: postern.state.v1.Entry.txns:type_name -> postern.state.v1.Txn
+	7,  // 36: postern.state.v1.RaftSnapshotFrame.header:type_name -> postern.state.v1.RaftSnapshotHeader
+	8,  // 37: postern.state.v1.RaftSnapshotFrame.records:type_name -> postern.state.v1.RaftSnapshotRecords
+	9,  // 38: postern.state.v1.RaftSnapshotFrame.trailer:type_name -> postern.state.v1.RaftSnapshotTrailer
+	2,  // 39: postern.state.v1.RaftSnapshotRecords.records:type_name -> postern.state.v1.Record
+	46, // 40: postern.state.v1.Deployment.deployment:type_name -> postern.apigateway.v1.Deployment
+	31, // 41: postern.state.v1.Deployment.rest_api:type_name -> postern.apigateway.v1.RestApi
+	32, // 42: postern.state.v1.Deployment.resources:type_name -> postern.apigateway.v1.Resource
+	35, // 43: postern.state.v1.Deployment.models:type_name -> postern.apigateway.v1.Model
+	36, // 44: postern.state.v1.Deployment.request_validators:type_name -> postern.apigateway.v1.RequestValidator
+	47, // 45: postern.state.v1.Vpc.vpc:type_name -> postern.ec2.v1.Vpc
+	48, // 46: postern.state.v1.SecurityGroup.group:type_name -> postern.ec2.v1.SecurityGroup
+	49, // 47: postern.state.v1.SecurityGroup.rules:type_name -> postern.ec2.v1.SecurityGroupRule
+	50, // 48: postern.state.v1.VpcEndpoint.endpoint:type_name -> postern.ec2.v1.VpcEndpoint
+	15, // 49: postern.state.v1.Settings.dns_clock:type_name -> postern.state.v1.DnsClock
+	27, // 50: postern.state.v1.Settings.custom_dns_profile:type_name -> postern.state.v1.DnsProfile
+	18, // 51: postern.state.v1.RecordChange.before:type_name -> postern.state.v1.RRset
+	18, // 52: postern.state.v1.RecordChange.after:type_name -> postern.state.v1.RRset
+	19, // 53: postern.state.v1.DnsChange.records:type_name -> postern.state.v1.RecordChange
+	27, // 54: postern.state.v1.DnsChange.custom_profile:type_name -> postern.state.v1.DnsProfile
+	21, // 55: postern.state.v1.DnsChange.zone:type_name -> postern.state.v1.ZoneRef
+	23, // 56: postern.state.v1.HostedZone.vpcs:type_name -> postern.state.v1.ZoneVpc
+	25, // 57: postern.state.v1.ResourceRecordSet.alias:type_name -> postern.state.v1.ZoneAlias
+	28, // 58: postern.state.v1.DnsProfile.enqueue:type_name -> postern.state.v1.DelayDistribution
+	28, // 59: postern.state.v1.DnsProfile.sync:type_name -> postern.state.v1.DelayDistribution
+	28, // 60: postern.state.v1.DnsProfile.endpoint:type_name -> postern.state.v1.DelayDistribution
+	30, // 61: postern.state.v1.AuditEvent.changes:type_name -> postern.state.v1.AuditChange
+	1,  // 62: postern.state.v1.AuditChange.key:type_name -> postern.state.v1.Key
+	63, // [63:63] is the sub-list for method output_type
+	63, // [63:63] is the sub-list for method input_type
+	63, // [63:63] is the sub-list for extension type_name
+	63, // [63:63] is the sub-list for extension extendee
+	0,  // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_postern_state_v1_state_proto_init() }
@@ -3218,6 +3380,7 @@ func file_postern_state_v1_state_proto_init() {
 	if File_postern_state_v1_state_proto != nil {
 		return
 	}
+	file_postern_state_v1_identity_proto_init()
 	file_postern_state_v1_state_proto_msgTypes[1].OneofWrappers = []any{
 		(*Record_RestApi)(nil),
 		(*Record_Resource)(nil),
@@ -3239,6 +3402,13 @@ func file_postern_state_v1_state_proto_init() {
 		(*Record_Rrset)(nil),
 		(*Record_DnsFault)(nil),
 		(*Record_AuditEvent)(nil),
+		(*Record_IamAccount)(nil),
+		(*Record_AccountAlias)(nil),
+		(*Record_User)(nil),
+		(*Record_Role)(nil),
+		(*Record_ManagedPolicy)(nil),
+		(*Record_AccessKey)(nil),
+		(*Record_Session)(nil),
 	}
 	file_postern_state_v1_state_proto_msgTypes[5].OneofWrappers = []any{
 		(*RaftSnapshotFrame_Header)(nil),
