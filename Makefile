@@ -60,8 +60,9 @@ bench-policy: ## the policy engine beside its limit and other engines, about thr
 	cd test/bench/policy && $(GO) run . $(BENCHPOLICY)
 
 .PHONY: bench-dns
-bench-dns: ## the authorities beside CoreDNS, Knot and a bare server, about three minutes; needs dnsperf
+bench-dns: ## the authorities beside CoreDNS, Knot and a bare server, and simulations, about three minutes; needs dnsperf
 	cd test/bench/dns && $(GO) run . $(BENCHDNS)
+	$(GO) test -run '^$$' -bench Run -benchtime 3x ./dnsprop/simulate
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -180,8 +179,7 @@ func (c *dnsSimulateCmd) config(profile, queries, clients, cache, cacheFlag stri
 		if err != nil {
 			return cfg, fmt.Errorf("--profile-file: %w", err)
 		}
-		var files fs.FS = os.DirFS(filepath.Dir(c.ProfileFile))
-		if cfg.Profile, cfg.Custom, err = profilefile.Parse(text, files); err != nil {
+		if cfg.Profile, cfg.Custom, err = profilefile.Parse(text, os.DirFS(filepath.Dir(c.ProfileFile))); err != nil {
 			return cfg, fmt.Errorf("--profile-file: %s:%w", c.ProfileFile, err)
 		}
 	}

@@ -111,12 +111,14 @@ type worker struct {
 	stopped  error
 }
 
-// simulated is a client.
+// simulated is a client: a line of the processor's cache, because clients of one
+// resolver ask in no order.
 type simulated struct {
 	watch
 	said  *said // that it keeps
 	until int64
 	kind  uint32
+	_     [12]byte
 }
 
 func newWorker(ctx context.Context, cfg *Config) *worker {
