@@ -50,7 +50,7 @@ type plainQuery struct {
 }
 
 var plainQueries = sync.Pool{New: func() any {
-	q := new(plainQuery)
+	q := &plainQuery{names: make([]uint16, 0, 64)} // of usual names
 	q.swap = q.swapRecords
 	return q
 }}
