@@ -93,6 +93,23 @@ func TestFullUpdateRemovesTheRest(t *testing.T) {
 	})
 }
 
+// A VPC that gets another availability zone keeps the caches of those it has.
+func TestAvailabilityZoneIsAdded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, "aws")
+		l.vpc(8, nil)
+		l.expect(inVPC(8, 1), aliasName, "NXDOMAIN 900")
+		l.until(insync(t, l.set(aliasName, eni)))
+		l.vpc(8, func(v *dnsv1.Vpc) {
+			v.Subnets = append(v.Subnets, &dnsv1.Subnet{Id: "subnet-0", Az: "us-west-2", Cidr: "10.8.3.0/24"}) // the first by its name
+		})
+		if got := say(l.ask(inVPC(8, 1), aliasName, dns.TypeA)); !strings.HasPrefix(got, "NXDOMAIN") {
+			t.Errorf("a zone that was there: %s", got)
+		}
+		l.expect(inVPC(8, 3), aliasName, eni+" 60")
+	})
+}
+
 // A stream that begins anew brings everything again; nothing happens by it.
 func TestFullUpdateOfTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -23,6 +23,7 @@ const (
 	api     = "a1b2c3d4e5"
 	private = "p1p2p3p4p5"
 	vpce    = "vpce-0123456789abcdef0"
+	eni     = "10.7.1.10"
 
 	apiZone   = "execute-api.us-west-2.amazonaws.com."
 	vpceZone  = "execute-api.us-west-2.vpce.amazonaws.com."

@@ -2,6 +2,7 @@ package dnstest_test
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -56,5 +57,32 @@ func TestPage(t *testing.T) {
 	}
 	if len(blocks) != 2 {
 		t.Errorf("docs/dns.md has %d blocks of Go, want the two tests above", len(blocks))
+	}
+}
+
+// TestScenarios checks that what docs/dns.md names for each scenario is there.
+func TestScenarios(t *testing.T) {
+	page, err := os.ReadFile("../../docs/dns.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, m := range regexp.MustCompile("`([A-Za-z0-9-]+\\.txt)`").FindAllStringSubmatch(string(page), -1) {
+		if _, err := os.Stat("testdata/" + m[1]); err != nil {
+			t.Error(err)
+		}
+		found[m[1][:2]] = true
+	}
+	for _, m := range regexp.MustCompile("(?m)^\\| (D[0-9]) .*`(Test[A-Za-z0-9_]+)` in `([a-z/_.]+)` \\|$").FindAllStringSubmatch(string(page), -1) {
+		text, err := os.ReadFile("../../" + m[3])
+		if err != nil || !strings.Contains(string(text), "\nfunc "+m[2]+"(") {
+			t.Errorf("%s: no %s in %s (%v)", m[1], m[2], m[3], err)
+		}
+		found[m[1]+" test"] = true
+	}
+	for _, want := range []string{"D1", "D2", "D3", "D4", "D5 test", "D6 test", "D7", "D7 test", "D8", "fa"} {
+		if !found[want] {
+			t.Errorf("docs/dns.md names nothing for %s", want)
+		}
 	}
 }

@@ -77,6 +77,27 @@ func warnings(w *world, out *apigateway.UpdateRestApiOutput) []string {
 	return raw.Header.Values("x-postern-warning")
 }
 
+// TestPolicyWaitsForADeployment is the scenario D6 of docs/dns.md: a policy that
+// was changed decides nothing until the next deployment.
+func TestPolicyWaitsForADeployment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	v, other := w.vpc("a"), w.vpc("a")
+	e, f := w.endpointIn(v), w.endpointIn(other)
+	a := w.privateAPI(onlyEndpoints(e.id))
+	w.settle()
+	w.served("before", w.call(v.id, a.url()), a)
+	w.denied("before, by another endpoint", w.call(other.id, a.url()))
+	w.setPolicy(a, onlyEndpoints(f.id))
+	w.settle()
+	w.served("changed, not deployed", w.call(v.id, a.url()), a)
+	w.denied("changed, not deployed, by another endpoint", w.call(other.id, a.url()))
+	w.deploy(a)
+	w.settle()
+	w.denied("deployed", w.call(v.id, a.url()))
+	w.served("deployed, by another endpoint", w.call(other.id, a.url()), a)
+}
+
 func TestS47_SourceVPCAllowlist(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
