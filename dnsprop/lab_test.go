@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -302,6 +303,8 @@ func say(m *dns.Msg) string {
 	slices.Sort(out)
 	return fmt.Sprintf("%s %d", strings.Join(out, ","), m.Answer[0].Header().Ttl)
 }
+
+func seconds(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
 
 func (l *lab) expect(at vantage, name, want string) {
 	l.t.Helper()
