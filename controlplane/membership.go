@@ -94,9 +94,8 @@ func (p peerServer) Progress(context.Context, *clusterv1.ProgressRequest) (*clus
 	return &clusterv1.ProgressResponse{Applied: p.node.StaleView().Index()}, nil
 }
 
-func (p peerServer) FindDecision(ctx context.Context, req *clusterv1.FindDecisionRequest) (*clusterv1.FindDecisionResponse, error) {
-	d, searches := p.publisher.FindDecision(ctx, req.GetId())
-	return &clusterv1.FindDecisionResponse{Decision: d, Searches: searches}, nil
+func (p peerServer) Ask(ctx context.Context, req *clusterv1.AskRequest) (*clusterv1.AskResponse, error) {
+	return &clusterv1.AskResponse{Replies: p.publisher.Ask(ctx, req.GetDomain(), req.GetQuery())}, nil
 }
 
 var _ syncv1.EdgeSyncServer = (*publish.Publisher)(nil)

@@ -245,7 +245,7 @@ func (s *Server) services() {
 	stsv1.RegisterSTSServer(s.rpc, service.NewSTS(cfg))
 	route53v1.RegisterRoute53Server(s.rpc, service.NewRoute53(cfg))
 	adminv1.RegisterAdminServer(s.rpc, service.NewAdmin(service.AdminConfig{
-		Config: cfg, Membership: membership{s.node, s.peers.Conn}, Places: s.barrier, Decisions: s.decisions(), Peer: s.peers.Conn, AllowReset: s.cfg.Auth == "none",
+		Config: cfg, Membership: membership{s.node, s.peers.Conn}, Places: s.barrier, Questions: s.questions(), Peer: s.peers.Conn, AllowReset: s.cfg.Auth == "none",
 	}))
 	clusterv1.RegisterPeerServer(s.rpc, peerServer{PeerServer: s.node.PeerServer(), node: s.node, barrier: s.barrier, publisher: s.publisher})
 	syncv1.RegisterEdgeSyncServer(s.rpc, s.publisher)

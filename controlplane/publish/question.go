@@ -9,12 +9,12 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	edgev1 "github.com/posternhq/postern/proto/postern/edge/v1"
+	clusterv1 "github.com/posternhq/postern/proto/postern/cluster/v1"
 	syncv1 "github.com/posternhq/postern/proto/postern/sync/v1"
 )
 
 const (
-	// answerPatience bounds how long an edge may take to answer.
+	// answerPatience bounds how long a client may take to answer.
 	answerPatience = 2 * time.Second
 	// maxQuestions is how many questions of one stream may be open.
 	maxQuestions = 16
@@ -29,49 +29,47 @@ var (
 	errTooLarge = errors.New("its answer is too large")
 )
 
-// FindDecision asks all edges that are connected to this node for a refusal by
-// its id. The first that holds it counts; if none does, it says what became of
-// asking each.
-func (p *Publisher) FindDecision(ctx context.Context, id string) (*edgev1.Decision, []*edgev1.DecisionSearch) {
+// Ask puts a question to the clients of a domain that are connected to this node,
+// and says what became of asking each. An answer that leaves nothing to ask ends
+// it, and comes alone.
+func (p *Publisher) Ask(ctx context.Context, domain syncv1.Domain, q *syncv1.Query) []*clusterv1.Reply {
 	ctx, cancel := context.WithTimeout(ctx, answerPatience)
 	defer cancel()
-	streams := p.connected.edges()
-	type reply struct {
-		edge   string
-		answer *syncv1.Answer
-		err    error
-	}
-	replies := make(chan reply, len(streams))
-	for edge, s := range streams {
+	streams := p.connected.streams(domain)
+	replies := make(chan *clusterv1.Reply, len(streams))
+	for carrier, s := range streams {
 		go func() {
-			a, err := s.ask(ctx, &syncv1.Query{Question: &syncv1.Query_Decision{Decision: id}})
-			replies <- reply{edge, a, err}
+			r := &clusterv1.Reply{Carrier: carrier}
+			var err error
+			if r.Answer, err = s.ask(ctx, &syncv1.Query{Question: q.GetQuestion()}); err != nil {
+				r.Unanswered = err.Error()
+			}
+			replies <- r
 		}()
 	}
-	var searches []*edgev1.DecisionSearch
+	var all []*clusterv1.Reply
 	for range streams {
 		r := <-replies
-		if d := r.answer.GetDecision(); d != nil {
-			return d, nil
+		if Conclusive(r.GetAnswer()) {
+			return []*clusterv1.Reply{r}
 		}
-		search := r.answer.GetSearch()
-		if search == nil {
-			search = &edgev1.DecisionSearch{Unreachable: cmp.Or(r.err, errNoAnswer).Error()}
-		}
-		search.Edge = r.edge
-		searches = append(searches, search)
+		all = append(all, r)
 	}
-	slices.SortFunc(searches, func(a, b *edgev1.DecisionSearch) int { return cmp.Compare(a.GetEdge(), b.GetEdge()) })
-	return nil, searches
+	slices.SortFunc(all, func(a, b *clusterv1.Reply) int { return cmp.Compare(a.GetCarrier(), b.GetCarrier()) })
+	return all
 }
 
-// edges returns the streams of the edges that are connected, by their ids.
-func (c *connected) edges() map[string]*subscription {
+// Conclusive reports whether an answer is all there is to know: a decision is at
+// one edge only.
+func Conclusive(a *syncv1.Answer) bool { return a.GetDecision() != nil }
+
+// streams are those of a domain's clients that are connected, by their ids.
+func (c *connected) streams(domain syncv1.Domain) map[string]*subscription {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	streams := map[string]*subscription{}
 	for key, ca := range c.carriers {
-		if key.domain == syncv1.Domain_DOMAIN_EDGE && ca.stream != nil {
+		if key.domain == domain && ca.stream != nil {
 			streams[key.id] = ca.stream
 		}
 	}

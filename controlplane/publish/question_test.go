@@ -1,7 +1,9 @@
 package publish_test
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/posternhq/postern/dataplane/receive"
+	clusterv1 "github.com/posternhq/postern/proto/postern/cluster/v1"
 	edgev1 "github.com/posternhq/postern/proto/postern/edge/v1"
 	syncv1 "github.com/posternhq/postern/proto/postern/sync/v1"
 )
@@ -23,7 +26,11 @@ func (h holding) FindDecision(id string) (*edgev1.Decision, *edgev1.DecisionSear
 	return nil, &edgev1.DecisionSearch{Capacity: 10, Kept: uint32(len(h))}
 }
 
-func TestFindDecision(t *testing.T) {
+func askFor(ctx context.Context, n *node, decision string) []*clusterv1.Reply {
+	return n.pub.Ask(ctx, syncv1.Domain_DOMAIN_EDGE, &syncv1.Query{Question: &syncv1.Query_Decision{Decision: decision}})
+}
+
+func TestAsk(t *testing.T) {
 	l := newLab(t, 2)
 	l.commit(deployed("aaaaaaaaaa", "d1", allow))
 	at := func(n *node, d receive.Decisions) func(*receive.Config) {
@@ -35,23 +42,30 @@ func TestFindDecision(t *testing.T) {
 	l.reached(0)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	for _, id := range []string{"aaaaaaaaaa", "bbbbbbbbbb", "cccccccccc"} {
-		if d, _ := l.nodes[0].pub.FindDecision(ctx, id); d.GetId() != id {
-			t.Errorf("asked for %s, got %v", id, d)
+	for id, edge := range map[string]string{"aaaaaaaaaa": "edge-1", "bbbbbbbbbb": "edge-2", "cccccccccc": "edge-2"} {
+		if r := askFor(ctx, l.nodes[0], id); len(r) != 1 || r[0].GetCarrier() != edge || r[0].GetAnswer().GetDecision().GetId() != id {
+			t.Errorf("asked for %s, got %v", id, r)
 		}
 	}
-	d, searches := l.nodes[0].pub.FindDecision(ctx, "dddddddddd")
-	want := []*edgev1.DecisionSearch{{Edge: "edge-1", Capacity: 10, Kept: 1}, {Edge: "edge-2", Capacity: 10, Kept: 2}}
-	if d != nil || len(searches) != 2 || !proto.Equal(searches[0], want[0]) || !proto.Equal(searches[1], want[1]) {
-		t.Errorf("of an edge of another node: %v, %v", d, searches)
+	replies := askFor(ctx, l.nodes[0], "dddddddddd")
+	if len(replies) != 2 {
+		t.Fatalf("of an edge of another node: %v", replies)
 	}
-	if d, _ := l.nodes[1].pub.FindDecision(ctx, "dddddddddd"); d == nil {
-		t.Error("the other node does not find it")
+	for i, want := range []*edgev1.DecisionSearch{{Capacity: 10, Kept: 1}, {Capacity: 10, Kept: 2}} {
+		if r := replies[i]; r.GetCarrier() != fmt.Sprintf("edge-%d", i+1) || !proto.Equal(r.GetAnswer().GetSearch(), want) {
+			t.Errorf("of an edge of another node: %v", r)
+		}
+	}
+	if r := askFor(ctx, l.nodes[1], "dddddddddd"); len(r) != 1 || r[0].GetAnswer().GetDecision() == nil {
+		t.Errorf("the other node does not find it: %v", r)
+	}
+	if r := l.nodes[0].pub.Ask(ctx, syncv1.Domain_DOMAIN_DNS, &syncv1.Query{}); len(r) != 0 {
+		t.Errorf("edges are asked what is for DNS servers: %v", r)
 	}
 	brief, stop := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer stop()
-	if d, searches := l.nodes[1].pub.FindDecision(brief, strings.Repeat("x", 100)); d != nil || len(searches) != 1 || searches[0].GetUnreachable() == "" {
-		t.Errorf("no edge reads such an id: %v, %v", d, searches)
+	if r := askFor(brief, l.nodes[1], strings.Repeat("x", 100)); len(r) != 1 || r[0].GetAnswer() != nil || r[0].GetUnanswered() == "" {
+		t.Errorf("no edge reads such an id: %v", r)
 	}
 }
 
@@ -65,11 +79,11 @@ func TestUnansweredQuestions(t *testing.T) {
 		t.Fatal("no snapshot")
 	}
 	ask := func(ctx context.Context) string {
-		_, searches := n.pub.FindDecision(ctx, "aaaaaaaaaa")
-		if len(searches) != 1 || searches[0].GetEdge() != "edge-1" {
-			t.Fatalf("%v", searches)
+		replies := askFor(ctx, n, "aaaaaaaaaa")
+		if len(replies) != 1 || replies[0].GetCarrier() != "edge-1" {
+			t.Fatalf("%v", replies)
 		}
-		return searches[0].GetUnreachable()
+		return cmp.Or(replies[0].GetUnanswered(), fmt.Sprint("keeps ", replies[0].GetAnswer().GetSearch().GetCapacity()))
 	}
 	query := func() *syncv1.Query {
 		for {
@@ -113,10 +127,10 @@ func TestUnansweredQuestions(t *testing.T) {
 			t.Fatalf("query %v", q)
 		}
 		seen[q.GetId()] = true
-		answer(&syncv1.Answer{Id: q.GetId(), Message: &syncv1.Answer_Search{Search: &edgev1.DecisionSearch{Unreachable: "mine"}}})
+		answer(&syncv1.Answer{Id: q.GetId(), Message: &syncv1.Answer_Search{Search: &edgev1.DecisionSearch{Capacity: 7}}})
 	}
 	for range 16 {
-		if why := <-answers; why != "mine" {
+		if why := <-answers; why != "keeps 7" {
 			t.Errorf("%q", why)
 		}
 	}
@@ -136,7 +150,7 @@ func TestUnansweredQuestions(t *testing.T) {
 	if why := <-answers; why != "its stream ended" {
 		t.Errorf("%q", why)
 	}
-	if d, searches := n.pub.FindDecision(ctx, "aaaaaaaaaa"); d != nil || len(searches) != 0 {
-		t.Errorf("without edges: %v, %v", d, searches)
+	if r := askFor(ctx, n, "aaaaaaaaaa"); len(r) != 0 {
+		t.Errorf("without edges: %v", r)
 	}
 }

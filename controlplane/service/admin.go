@@ -47,7 +47,7 @@ type AdminConfig struct {
 	Config
 	Membership Membership
 	Places     Places
-	Decisions  Decisions
+	Questions  Questions
 	// Peer returns a connection to another node.
 	Peer func(address string) (grpc.ClientConnInterface, error)
 	// AllowReset is set under --auth=none only.

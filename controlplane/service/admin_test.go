@@ -14,9 +14,11 @@ import (
 
 	"github.com/posternhq/postern/controlplane/state"
 	adminv1 "github.com/posternhq/postern/proto/postern/admin/v1"
+	clusterv1 "github.com/posternhq/postern/proto/postern/cluster/v1"
 	ec2v1 "github.com/posternhq/postern/proto/postern/ec2/v1"
 	edgev1 "github.com/posternhq/postern/proto/postern/edge/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
+	syncv1 "github.com/posternhq/postern/proto/postern/sync/v1"
 )
 
 // oneNode is the membership of a group of one, whose leadership a test takes away.
@@ -320,15 +322,11 @@ func TestStatusWithoutLeader(t *testing.T) {
 	}
 }
 
-// decisionsOf plays the edges of a cluster.
-type decisionsOf DecisionFinding
+// answering plays the edges and DNS servers of a cluster.
+type answering func(domain syncv1.Domain, q *syncv1.Query) *Asked
 
-func (d *decisionsOf) FindDecision(_ context.Context, id string) (*DecisionFinding, error) {
-	f := DecisionFinding(*d)
-	if f.Decision.GetId() != id {
-		f.Decision = nil
-	}
-	return &f, nil
+func (f answering) Ask(_ context.Context, domain syncv1.Domain, q *syncv1.Query) (*Asked, error) {
+	return f(domain, q), nil
 }
 
 func TestExplainDecision(t *testing.T) {
@@ -336,14 +334,24 @@ func TestExplainDecision(t *testing.T) {
 	for _, id := range []string{"edge1", "edge2", "edge3"} {
 		ok(l.RegisterPlaces(t.Context(), &adminv1.RegisterPlacesRequest{Places: []*adminv1.PlaceRegistration{{Id: id, Kind: "edge", Instance: "i", Carrier: id}}}))
 	}
-	admin := NewAdmin(AdminConfig{Config: l.cfg, Membership: l.node, Places: l.places, Decisions: &decisionsOf{
-		Decision: &edgev1.Decision{Id: "0123456789", Edge: "edge1"},
-		Searches: []*edgev1.DecisionSearch{
-			{Edge: "edge1", Capacity: 4096, Kept: 2, OldestUnixNano: 1577836800e9}, {Edge: "edge2", Unreachable: "it did not answer in time"},
-			{Edge: "edge1", Unreachable: "its stream ended"}, {Edge: "edge4", Capacity: 10},
-		},
-		Silent: map[string]string{"n2": "connection refused"},
-	}})
+	admin := NewAdmin(AdminConfig{Config: l.cfg, Membership: l.node, Places: l.places, Questions: answering(func(domain syncv1.Domain, q *syncv1.Query) *Asked {
+		const held = "0123456789"
+		if domain == syncv1.Domain_DOMAIN_EDGE && q.GetDecision() == held {
+			return &Asked{Replies: []*clusterv1.Reply{{Carrier: "edge1", Answer: &syncv1.Answer{Message: &syncv1.Answer_Decision{Decision: &edgev1.Decision{Id: held, Edge: "edge1"}}}}}}
+		}
+		search := func(s *edgev1.DecisionSearch) *syncv1.Answer {
+			return &syncv1.Answer{Message: &syncv1.Answer_Search{Search: s}}
+		}
+		return &Asked{
+			Replies: []*clusterv1.Reply{
+				{Carrier: "edge1", Answer: search(&edgev1.DecisionSearch{Capacity: 4096, Kept: 2, OldestUnixNano: 1577836800e9})},
+				{Carrier: "edge2", Unanswered: "it did not answer in time"},
+				{Carrier: "edge1", Unanswered: "its stream ended"},
+				{Carrier: "edge4", Answer: search(&edgev1.DecisionSearch{Capacity: 10})},
+			},
+			Silent: map[string]string{"n2": "connection refused"},
+		}
+	})})
 	explain := func(id string) (*adminv1.ExplainDecisionResponse, error) {
 		return admin.ExplainDecision(t.Context(), &adminv1.ExplainDecisionRequest{Id: id})
 	}

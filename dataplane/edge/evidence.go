@@ -18,7 +18,7 @@ func (e *Edge) FindDecision(id string) (*edgev1.Decision, *edgev1.DecisionSearch
 	d := e.denials.find(id)
 	if d == nil {
 		kept, oldest := e.denials.extent()
-		s := &edgev1.DecisionSearch{Edge: e.cfg.ID, Capacity: uint32(len(e.denials.slots)), Kept: uint32(kept)}
+		s := &edgev1.DecisionSearch{Capacity: uint32(len(e.denials.slots)), Kept: uint32(kept)}
 		if kept > 0 {
 			s.OldestUnixNano = oldest.UnixNano()
 		}

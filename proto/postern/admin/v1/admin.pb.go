@@ -10,6 +10,7 @@ package adminv1
 
 import (
 	_ "github.com/posternhq/postern/proto/postern/aws/v1"
+	v12 "github.com/posternhq/postern/proto/postern/dns/v1"
 	v11 "github.com/posternhq/postern/proto/postern/edge/v1"
 	v1 "github.com/posternhq/postern/proto/postern/state/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -1712,10 +1713,13 @@ type AuthorityInstant struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Place string                 `protobuf:"bytes,1,opt,name=place,proto3" json:"place,omitempty"`
 	// DNS-clock instant, and the wall-clock one at the clock's present speed (0: frozen).
-	DnsUnixNano   int64 `protobuf:"varint,2,opt,name=dns_unix_nano,json=dnsUnixNano,proto3" json:"dns_unix_nano,omitempty"`
-	WallUnixNano  int64 `protobuf:"varint,3,opt,name=wall_unix_nano,json=wallUnixNano,proto3" json:"wall_unix_nano,omitempty"`
-	Visible       bool  `protobuf:"varint,4,opt,name=visible,proto3" json:"visible,omitempty"`
-	Lost          bool  `protobuf:"varint,5,opt,name=lost,proto3" json:"lost,omitempty"`
+	DnsUnixNano  int64 `protobuf:"varint,2,opt,name=dns_unix_nano,json=dnsUnixNano,proto3" json:"dns_unix_nano,omitempty"`
+	WallUnixNano int64 `protobuf:"varint,3,opt,name=wall_unix_nano,json=wallUnixNano,proto3" json:"wall_unix_nano,omitempty"`
+	Visible      bool  `protobuf:"varint,4,opt,name=visible,proto3" json:"visible,omitempty"`
+	Lost         bool  `protobuf:"varint,5,opt,name=lost,proto3" json:"lost,omitempty"`
+	// It has arrived, and an older change after it, whose effect stands there
+	// (dns-reorder).
+	Overtaken     bool `protobuf:"varint,6,opt,name=overtaken,proto3" json:"overtaken,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1781,6 +1785,13 @@ func (x *AuthorityInstant) GetVisible() bool {
 func (x *AuthorityInstant) GetLost() bool {
 	if x != nil {
 		return x.Lost
+	}
+	return false
+}
+
+func (x *AuthorityInstant) GetOvertaken() bool {
+	if x != nil {
+		return x.Overtaken
 	}
 	return false
 }
@@ -2576,6 +2587,313 @@ func (x *ExplainDecisionResponse) GetDecision() *v11.Decision {
 	return nil
 }
 
+type ExplainNameRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Question      *v12.Question          `protobuf:"bytes,1,opt,name=question,proto3" json:"question,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainNameRequest) Reset() {
+	*x = ExplainNameRequest{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainNameRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainNameRequest) ProtoMessage() {}
+
+func (x *ExplainNameRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainNameRequest.ProtoReflect.Descriptor instead.
+func (*ExplainNameRequest) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ExplainNameRequest) GetQuestion() *v12.Question {
+	if x != nil {
+		return x.Question
+	}
+	return nil
+}
+
+type ExplainNameResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Servers []*NameServer          `protobuf:"bytes,1,rep,name=servers,proto3" json:"servers,omitempty"`
+	// DNS servers, and nodes, that could not be asked, and why.
+	Unreached     map[string]string `protobuf:"bytes,2,rep,name=unreached,proto3" json:"unreached,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainNameResponse) Reset() {
+	*x = ExplainNameResponse{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainNameResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainNameResponse) ProtoMessage() {}
+
+func (x *ExplainNameResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainNameResponse.ProtoReflect.Descriptor instead.
+func (*ExplainNameResponse) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ExplainNameResponse) GetServers() []*NameServer {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
+}
+
+func (x *ExplainNameResponse) GetUnreached() map[string]string {
+	if x != nil {
+		return x.Unreached
+	}
+	return nil
+}
+
+// NameServer is what one DNS server says.
+type NameServer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Explanation   *v12.Explanation       `protobuf:"bytes,2,opt,name=explanation,proto3" json:"explanation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NameServer) Reset() {
+	*x = NameServer{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NameServer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NameServer) ProtoMessage() {}
+
+func (x *NameServer) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NameServer.ProtoReflect.Descriptor instead.
+func (*NameServer) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *NameServer) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *NameServer) GetExplanation() *v12.Explanation {
+	if x != nil {
+		return x.Explanation
+	}
+	return nil
+}
+
+type FollowDnsChangesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Subject       string                 `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"` // as in ListDnsChangesRequest
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowDnsChangesRequest) Reset() {
+	*x = FollowDnsChangesRequest{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowDnsChangesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowDnsChangesRequest) ProtoMessage() {}
+
+func (x *FollowDnsChangesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowDnsChangesRequest.ProtoReflect.Descriptor instead.
+func (*FollowDnsChangesRequest) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *FollowDnsChangesRequest) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+type FollowDnsChangesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Changes       []*DnsChangeStatus     `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	Servers       []*NameServerProgress  `protobuf:"bytes,2,rep,name=servers,proto3" json:"servers,omitempty"`
+	Unreached     map[string]string      `protobuf:"bytes,3,rep,name=unreached,proto3" json:"unreached,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowDnsChangesResponse) Reset() {
+	*x = FollowDnsChangesResponse{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowDnsChangesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowDnsChangesResponse) ProtoMessage() {}
+
+func (x *FollowDnsChangesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowDnsChangesResponse.ProtoReflect.Descriptor instead.
+func (*FollowDnsChangesResponse) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *FollowDnsChangesResponse) GetChanges() []*DnsChangeStatus {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *FollowDnsChangesResponse) GetServers() []*NameServerProgress {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
+}
+
+func (x *FollowDnsChangesResponse) GetUnreached() map[string]string {
+	if x != nil {
+		return x.Unreached
+	}
+	return nil
+}
+
+// NameServerProgress is how far one DNS server is.
+type NameServerProgress struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Progress      *v12.Progress          `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NameServerProgress) Reset() {
+	*x = NameServerProgress{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NameServerProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NameServerProgress) ProtoMessage() {}
+
+func (x *NameServerProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NameServerProgress.ProtoReflect.Descriptor instead.
+func (*NameServerProgress) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *NameServerProgress) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *NameServerProgress) GetProgress() *v12.Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
 type ResetRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2584,7 +2902,7 @@ type ResetRequest struct {
 
 func (x *ResetRequest) Reset() {
 	*x = ResetRequest{}
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2596,7 +2914,7 @@ func (x *ResetRequest) String() string {
 func (*ResetRequest) ProtoMessage() {}
 
 func (x *ResetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2609,7 +2927,7 @@ func (x *ResetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetRequest.ProtoReflect.Descriptor instead.
 func (*ResetRequest) Descriptor() ([]byte, []int) {
-	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{43}
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{49}
 }
 
 type ResetResponse struct {
@@ -2621,7 +2939,7 @@ type ResetResponse struct {
 
 func (x *ResetResponse) Reset() {
 	*x = ResetResponse{}
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2633,7 +2951,7 @@ func (x *ResetResponse) String() string {
 func (*ResetResponse) ProtoMessage() {}
 
 func (x *ResetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2646,7 +2964,7 @@ func (x *ResetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetResponse.ProtoReflect.Descriptor instead.
 func (*ResetResponse) Descriptor() ([]byte, []int) {
-	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{44}
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ResetResponse) GetIndex() uint64 {
@@ -2672,7 +2990,7 @@ type ListAuditEventsRequest struct {
 
 func (x *ListAuditEventsRequest) Reset() {
 	*x = ListAuditEventsRequest{}
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2684,7 +3002,7 @@ func (x *ListAuditEventsRequest) String() string {
 func (*ListAuditEventsRequest) ProtoMessage() {}
 
 func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2697,7 +3015,7 @@ func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsRequest) Descriptor() ([]byte, []int) {
-	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{45}
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ListAuditEventsRequest) GetAfter() string {
@@ -2739,7 +3057,7 @@ type ListAuditEventsResponse struct {
 
 func (x *ListAuditEventsResponse) Reset() {
 	*x = ListAuditEventsResponse{}
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2751,7 +3069,7 @@ func (x *ListAuditEventsResponse) String() string {
 func (*ListAuditEventsResponse) ProtoMessage() {}
 
 func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2764,7 +3082,7 @@ func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsResponse) Descriptor() ([]byte, []int) {
-	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{46}
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ListAuditEventsResponse) GetEvents() []*AuditEvent {
@@ -2804,7 +3122,7 @@ type AuditEvent struct {
 
 func (x *AuditEvent) Reset() {
 	*x = AuditEvent{}
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[47]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2816,7 +3134,7 @@ func (x *AuditEvent) String() string {
 func (*AuditEvent) ProtoMessage() {}
 
 func (x *AuditEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[47]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2829,7 +3147,7 @@ func (x *AuditEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEvent.ProtoReflect.Descriptor instead.
 func (*AuditEvent) Descriptor() ([]byte, []int) {
-	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{47}
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *AuditEvent) GetId() string {
@@ -2946,7 +3264,7 @@ type AuditChange struct {
 
 func (x *AuditChange) Reset() {
 	*x = AuditChange{}
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[48]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2958,7 +3276,7 @@ func (x *AuditChange) String() string {
 func (*AuditChange) ProtoMessage() {}
 
 func (x *AuditChange) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_admin_v1_admin_proto_msgTypes[48]
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2971,7 +3289,7 @@ func (x *AuditChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditChange.ProtoReflect.Descriptor instead.
 func (*AuditChange) Descriptor() ([]byte, []int) {
-	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{48}
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *AuditChange) GetType() string {
@@ -3020,7 +3338,7 @@ var File_postern_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1cpostern/admin/v1/admin.proto\x12\x10postern.admin.v1\x1a\x1cpostern/aws/v1/options.proto\x1a\x1epostern/edge/v1/decision.proto\x1a\x1cpostern/state/v1/state.proto\"\x0f\n" +
+	"\x1cpostern/admin/v1/admin.proto\x12\x10postern.admin.v1\x1a\x1cpostern/aws/v1/options.proto\x1a\x1cpostern/dns/v1/explain.proto\x1a\x1epostern/edge/v1/decision.proto\x1a\x1cpostern/state/v1/state.proto\"\x0f\n" +
 	"\rStatusRequest\"|\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
@@ -3142,13 +3460,14 @@ const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\x16submitted_at_unix_nano\x18\x06 \x01(\x03R\x13submittedAtUnixNano\x12\x1a\n" +
 	"\battempts\x18\a \x01(\rR\battempts\x12\x18\n" +
 	"\aremoved\x18\t \x03(\tR\aremoved\x12>\n" +
-	"\binstants\x18\b \x03(\v2\".postern.admin.v1.AuthorityInstantR\binstants\"\xa0\x01\n" +
+	"\binstants\x18\b \x03(\v2\".postern.admin.v1.AuthorityInstantR\binstants\"\xbe\x01\n" +
 	"\x10AuthorityInstant\x12\x14\n" +
 	"\x05place\x18\x01 \x01(\tR\x05place\x12\"\n" +
 	"\rdns_unix_nano\x18\x02 \x01(\x03R\vdnsUnixNano\x12$\n" +
 	"\x0ewall_unix_nano\x18\x03 \x01(\x03R\fwallUnixNano\x12\x18\n" +
 	"\avisible\x18\x04 \x01(\bR\avisible\x12\x12\n" +
-	"\x04lost\x18\x05 \x01(\bR\x04lost\"U\n" +
+	"\x04lost\x18\x05 \x01(\bR\x04lost\x12\x1c\n" +
+	"\tovertaken\x18\x06 \x01(\bR\tovertaken\"U\n" +
 	"\x16ListDnsChangesResponse\x12;\n" +
 	"\achanges\x18\x01 \x03(\v2!.postern.admin.v1.DnsChangeStatusR\achanges\"\xd7\x01\n" +
 	"\bDnsFault\x12\x0e\n" +
@@ -3201,7 +3520,31 @@ const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\x16ExplainDecisionRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"P\n" +
 	"\x17ExplainDecisionResponse\x125\n" +
-	"\bdecision\x18\x01 \x01(\v2\x19.postern.edge.v1.DecisionR\bdecision\"\x0e\n" +
+	"\bdecision\x18\x01 \x01(\v2\x19.postern.edge.v1.DecisionR\bdecision\"J\n" +
+	"\x12ExplainNameRequest\x124\n" +
+	"\bquestion\x18\x01 \x01(\v2\x18.postern.dns.v1.QuestionR\bquestion\"\xdf\x01\n" +
+	"\x13ExplainNameResponse\x126\n" +
+	"\aservers\x18\x01 \x03(\v2\x1c.postern.admin.v1.NameServerR\aservers\x12R\n" +
+	"\tunreached\x18\x02 \x03(\v24.postern.admin.v1.ExplainNameResponse.UnreachedEntryR\tunreached\x1a<\n" +
+	"\x0eUnreachedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"[\n" +
+	"\n" +
+	"NameServer\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12=\n" +
+	"\vexplanation\x18\x02 \x01(\v2\x1b.postern.dns.v1.ExplanationR\vexplanation\"3\n" +
+	"\x17FollowDnsChangesRequest\x12\x18\n" +
+	"\asubject\x18\x01 \x01(\tR\asubject\"\xae\x02\n" +
+	"\x18FollowDnsChangesResponse\x12;\n" +
+	"\achanges\x18\x01 \x03(\v2!.postern.admin.v1.DnsChangeStatusR\achanges\x12>\n" +
+	"\aservers\x18\x02 \x03(\v2$.postern.admin.v1.NameServerProgressR\aservers\x12W\n" +
+	"\tunreached\x18\x03 \x03(\v29.postern.admin.v1.FollowDnsChangesResponse.UnreachedEntryR\tunreached\x1a<\n" +
+	"\x0eUnreachedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"Z\n" +
+	"\x12NameServerProgress\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x124\n" +
+	"\bprogress\x18\x02 \x01(\v2\x18.postern.dns.v1.ProgressR\bprogress\"\x0e\n" +
 	"\fResetRequest\"%\n" +
 	"\rResetResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\"\x85\x01\n" +
@@ -3238,7 +3581,7 @@ const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\x06region\x18\x03 \x01(\tR\x06region\x12\x0e\n" +
 	"\x02id\x18\x04 \x01(\tR\x02id\x12\x16\n" +
 	"\x06before\x18\x05 \x01(\tR\x06before\x12\x14\n" +
-	"\x05after\x18\x06 \x01(\tR\x05after2\xb5\x0e\n" +
+	"\x05after\x18\x06 \x01(\tR\x05after2\xfc\x0f\n" +
 	"\x05Admin\x12K\n" +
 	"\x06Status\x12\x1f.postern.admin.v1.StatusRequest\x1a .postern.admin.v1.StatusResponse\x12G\n" +
 	"\x04Wait\x12\x1d.postern.admin.v1.WaitRequest\x1a\x1e.postern.admin.v1.WaitResponse0\x01\x12T\n" +
@@ -3258,7 +3601,9 @@ const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\rListDnsFaults\x12&.postern.admin.v1.ListDnsFaultsRequest\x1a'.postern.admin.v1.ListDnsFaultsResponse\x12k\n" +
 	"\x0eClearDnsFaults\x12'.postern.admin.v1.ClearDnsFaultsRequest\x1a(.postern.admin.v1.ClearDnsFaultsResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12e\n" +
 	"\fEnsureClient\x12%.postern.admin.v1.EnsureClientRequest\x1a&.postern.admin.v1.EnsureClientResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12f\n" +
-	"\x0fExplainDecision\x12(.postern.admin.v1.ExplainDecisionRequest\x1a).postern.admin.v1.ExplainDecisionResponse\x12f\n" +
+	"\x0fExplainDecision\x12(.postern.admin.v1.ExplainDecisionRequest\x1a).postern.admin.v1.ExplainDecisionResponse\x12Z\n" +
+	"\vExplainName\x12$.postern.admin.v1.ExplainNameRequest\x1a%.postern.admin.v1.ExplainNameResponse\x12i\n" +
+	"\x10FollowDnsChanges\x12).postern.admin.v1.FollowDnsChangesRequest\x1a*.postern.admin.v1.FollowDnsChangesResponse\x12f\n" +
 	"\x0fListAuditEvents\x12(.postern.admin.v1.ListAuditEventsRequest\x1a).postern.admin.v1.ListAuditEventsResponse\x12P\n" +
 	"\x05Reset\x12\x1e.postern.admin.v1.ResetRequest\x1a\x1f.postern.admin.v1.ResetResponse\"\x06\xa2\xbb\x18\x02\x10\x01B=Z;github.com/posternhq/postern/proto/postern/admin/v1;adminv1b\x06proto3"
 
@@ -3274,59 +3619,70 @@ func file_postern_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_postern_admin_v1_admin_proto_rawDescData
 }
 
-var file_postern_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_postern_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_postern_admin_v1_admin_proto_goTypes = []any{
-	(*StatusRequest)(nil),           // 0: postern.admin.v1.StatusRequest
-	(*Node)(nil),                    // 1: postern.admin.v1.Node
-	(*Place)(nil),                   // 2: postern.admin.v1.Place
-	(*DnsStatus)(nil),               // 3: postern.admin.v1.DnsStatus
-	(*StatusResponse)(nil),          // 4: postern.admin.v1.StatusResponse
-	(*WaitRequest)(nil),             // 5: postern.admin.v1.WaitRequest
-	(*WaitResponse)(nil),            // 6: postern.admin.v1.WaitResponse
-	(*ListPeersRequest)(nil),        // 7: postern.admin.v1.ListPeersRequest
-	(*ListPeersResponse)(nil),       // 8: postern.admin.v1.ListPeersResponse
-	(*AddPeerRequest)(nil),          // 9: postern.admin.v1.AddPeerRequest
-	(*AddPeerResponse)(nil),         // 10: postern.admin.v1.AddPeerResponse
-	(*RemovePeerRequest)(nil),       // 11: postern.admin.v1.RemovePeerRequest
-	(*RemovePeerResponse)(nil),      // 12: postern.admin.v1.RemovePeerResponse
-	(*TransferLeaderRequest)(nil),   // 13: postern.admin.v1.TransferLeaderRequest
-	(*TransferLeaderResponse)(nil),  // 14: postern.admin.v1.TransferLeaderResponse
-	(*PlaceRegistration)(nil),       // 15: postern.admin.v1.PlaceRegistration
-	(*RegisterPlacesRequest)(nil),   // 16: postern.admin.v1.RegisterPlacesRequest
-	(*RegisterPlacesResponse)(nil),  // 17: postern.admin.v1.RegisterPlacesResponse
-	(*RemovePlaceRequest)(nil),      // 18: postern.admin.v1.RemovePlaceRequest
-	(*RemovePlaceResponse)(nil),     // 19: postern.admin.v1.RemovePlaceResponse
-	(*Settings)(nil),                // 20: postern.admin.v1.Settings
-	(*GetSettingsRequest)(nil),      // 21: postern.admin.v1.GetSettingsRequest
-	(*GetSettingsResponse)(nil),     // 22: postern.admin.v1.GetSettingsResponse
-	(*UpdateSettingsRequest)(nil),   // 23: postern.admin.v1.UpdateSettingsRequest
-	(*UpdateSettingsResponse)(nil),  // 24: postern.admin.v1.UpdateSettingsResponse
-	(*AdvanceDnsRequest)(nil),       // 25: postern.admin.v1.AdvanceDnsRequest
-	(*AdvanceDnsResponse)(nil),      // 26: postern.admin.v1.AdvanceDnsResponse
-	(*ListDnsChangesRequest)(nil),   // 27: postern.admin.v1.ListDnsChangesRequest
-	(*DnsChangeStatus)(nil),         // 28: postern.admin.v1.DnsChangeStatus
-	(*AuthorityInstant)(nil),        // 29: postern.admin.v1.AuthorityInstant
-	(*ListDnsChangesResponse)(nil),  // 30: postern.admin.v1.ListDnsChangesResponse
-	(*DnsFault)(nil),                // 31: postern.admin.v1.DnsFault
-	(*SetDnsFaultRequest)(nil),      // 32: postern.admin.v1.SetDnsFaultRequest
-	(*SetDnsFaultResponse)(nil),     // 33: postern.admin.v1.SetDnsFaultResponse
-	(*ListDnsFaultsRequest)(nil),    // 34: postern.admin.v1.ListDnsFaultsRequest
-	(*ListDnsFaultsResponse)(nil),   // 35: postern.admin.v1.ListDnsFaultsResponse
-	(*ClearDnsFaultsRequest)(nil),   // 36: postern.admin.v1.ClearDnsFaultsRequest
-	(*ClearDnsFaultsResponse)(nil),  // 37: postern.admin.v1.ClearDnsFaultsResponse
-	(*EnsureClientRequest)(nil),     // 38: postern.admin.v1.EnsureClientRequest
-	(*EnsureClientResponse)(nil),    // 39: postern.admin.v1.EnsureClientResponse
-	(*AddressMapping)(nil),          // 40: postern.admin.v1.AddressMapping
-	(*ExplainDecisionRequest)(nil),  // 41: postern.admin.v1.ExplainDecisionRequest
-	(*ExplainDecisionResponse)(nil), // 42: postern.admin.v1.ExplainDecisionResponse
-	(*ResetRequest)(nil),            // 43: postern.admin.v1.ResetRequest
-	(*ResetResponse)(nil),           // 44: postern.admin.v1.ResetResponse
-	(*ListAuditEventsRequest)(nil),  // 45: postern.admin.v1.ListAuditEventsRequest
-	(*ListAuditEventsResponse)(nil), // 46: postern.admin.v1.ListAuditEventsResponse
-	(*AuditEvent)(nil),              // 47: postern.admin.v1.AuditEvent
-	(*AuditChange)(nil),             // 48: postern.admin.v1.AuditChange
-	(*v1.DnsProfile)(nil),           // 49: postern.state.v1.DnsProfile
-	(*v11.Decision)(nil),            // 50: postern.edge.v1.Decision
+	(*StatusRequest)(nil),            // 0: postern.admin.v1.StatusRequest
+	(*Node)(nil),                     // 1: postern.admin.v1.Node
+	(*Place)(nil),                    // 2: postern.admin.v1.Place
+	(*DnsStatus)(nil),                // 3: postern.admin.v1.DnsStatus
+	(*StatusResponse)(nil),           // 4: postern.admin.v1.StatusResponse
+	(*WaitRequest)(nil),              // 5: postern.admin.v1.WaitRequest
+	(*WaitResponse)(nil),             // 6: postern.admin.v1.WaitResponse
+	(*ListPeersRequest)(nil),         // 7: postern.admin.v1.ListPeersRequest
+	(*ListPeersResponse)(nil),        // 8: postern.admin.v1.ListPeersResponse
+	(*AddPeerRequest)(nil),           // 9: postern.admin.v1.AddPeerRequest
+	(*AddPeerResponse)(nil),          // 10: postern.admin.v1.AddPeerResponse
+	(*RemovePeerRequest)(nil),        // 11: postern.admin.v1.RemovePeerRequest
+	(*RemovePeerResponse)(nil),       // 12: postern.admin.v1.RemovePeerResponse
+	(*TransferLeaderRequest)(nil),    // 13: postern.admin.v1.TransferLeaderRequest
+	(*TransferLeaderResponse)(nil),   // 14: postern.admin.v1.TransferLeaderResponse
+	(*PlaceRegistration)(nil),        // 15: postern.admin.v1.PlaceRegistration
+	(*RegisterPlacesRequest)(nil),    // 16: postern.admin.v1.RegisterPlacesRequest
+	(*RegisterPlacesResponse)(nil),   // 17: postern.admin.v1.RegisterPlacesResponse
+	(*RemovePlaceRequest)(nil),       // 18: postern.admin.v1.RemovePlaceRequest
+	(*RemovePlaceResponse)(nil),      // 19: postern.admin.v1.RemovePlaceResponse
+	(*Settings)(nil),                 // 20: postern.admin.v1.Settings
+	(*GetSettingsRequest)(nil),       // 21: postern.admin.v1.GetSettingsRequest
+	(*GetSettingsResponse)(nil),      // 22: postern.admin.v1.GetSettingsResponse
+	(*UpdateSettingsRequest)(nil),    // 23: postern.admin.v1.UpdateSettingsRequest
+	(*UpdateSettingsResponse)(nil),   // 24: postern.admin.v1.UpdateSettingsResponse
+	(*AdvanceDnsRequest)(nil),        // 25: postern.admin.v1.AdvanceDnsRequest
+	(*AdvanceDnsResponse)(nil),       // 26: postern.admin.v1.AdvanceDnsResponse
+	(*ListDnsChangesRequest)(nil),    // 27: postern.admin.v1.ListDnsChangesRequest
+	(*DnsChangeStatus)(nil),          // 28: postern.admin.v1.DnsChangeStatus
+	(*AuthorityInstant)(nil),         // 29: postern.admin.v1.AuthorityInstant
+	(*ListDnsChangesResponse)(nil),   // 30: postern.admin.v1.ListDnsChangesResponse
+	(*DnsFault)(nil),                 // 31: postern.admin.v1.DnsFault
+	(*SetDnsFaultRequest)(nil),       // 32: postern.admin.v1.SetDnsFaultRequest
+	(*SetDnsFaultResponse)(nil),      // 33: postern.admin.v1.SetDnsFaultResponse
+	(*ListDnsFaultsRequest)(nil),     // 34: postern.admin.v1.ListDnsFaultsRequest
+	(*ListDnsFaultsResponse)(nil),    // 35: postern.admin.v1.ListDnsFaultsResponse
+	(*ClearDnsFaultsRequest)(nil),    // 36: postern.admin.v1.ClearDnsFaultsRequest
+	(*ClearDnsFaultsResponse)(nil),   // 37: postern.admin.v1.ClearDnsFaultsResponse
+	(*EnsureClientRequest)(nil),      // 38: postern.admin.v1.EnsureClientRequest
+	(*EnsureClientResponse)(nil),     // 39: postern.admin.v1.EnsureClientResponse
+	(*AddressMapping)(nil),           // 40: postern.admin.v1.AddressMapping
+	(*ExplainDecisionRequest)(nil),   // 41: postern.admin.v1.ExplainDecisionRequest
+	(*ExplainDecisionResponse)(nil),  // 42: postern.admin.v1.ExplainDecisionResponse
+	(*ExplainNameRequest)(nil),       // 43: postern.admin.v1.ExplainNameRequest
+	(*ExplainNameResponse)(nil),      // 44: postern.admin.v1.ExplainNameResponse
+	(*NameServer)(nil),               // 45: postern.admin.v1.NameServer
+	(*FollowDnsChangesRequest)(nil),  // 46: postern.admin.v1.FollowDnsChangesRequest
+	(*FollowDnsChangesResponse)(nil), // 47: postern.admin.v1.FollowDnsChangesResponse
+	(*NameServerProgress)(nil),       // 48: postern.admin.v1.NameServerProgress
+	(*ResetRequest)(nil),             // 49: postern.admin.v1.ResetRequest
+	(*ResetResponse)(nil),            // 50: postern.admin.v1.ResetResponse
+	(*ListAuditEventsRequest)(nil),   // 51: postern.admin.v1.ListAuditEventsRequest
+	(*ListAuditEventsResponse)(nil),  // 52: postern.admin.v1.ListAuditEventsResponse
+	(*AuditEvent)(nil),               // 53: postern.admin.v1.AuditEvent
+	(*AuditChange)(nil),              // 54: postern.admin.v1.AuditChange
+	nil,                              // 55: postern.admin.v1.ExplainNameResponse.UnreachedEntry
+	nil,                              // 56: postern.admin.v1.FollowDnsChangesResponse.UnreachedEntry
+	(*v1.DnsProfile)(nil),            // 57: postern.state.v1.DnsProfile
+	(*v11.Decision)(nil),             // 58: postern.edge.v1.Decision
+	(*v12.Question)(nil),             // 59: postern.dns.v1.Question
+	(*v12.Explanation)(nil),          // 60: postern.dns.v1.Explanation
+	(*v12.Progress)(nil),             // 61: postern.dns.v1.Progress
 }
 var file_postern_admin_v1_admin_proto_depIdxs = []int32{
 	31, // 0: postern.admin.v1.DnsStatus.faults:type_name -> postern.admin.v1.DnsFault
@@ -3336,7 +3692,7 @@ var file_postern_admin_v1_admin_proto_depIdxs = []int32{
 	2,  // 4: postern.admin.v1.WaitResponse.blocking:type_name -> postern.admin.v1.Place
 	1,  // 5: postern.admin.v1.ListPeersResponse.nodes:type_name -> postern.admin.v1.Node
 	15, // 6: postern.admin.v1.RegisterPlacesRequest.places:type_name -> postern.admin.v1.PlaceRegistration
-	49, // 7: postern.admin.v1.Settings.custom_dns_profile:type_name -> postern.state.v1.DnsProfile
+	57, // 7: postern.admin.v1.Settings.custom_dns_profile:type_name -> postern.state.v1.DnsProfile
 	20, // 8: postern.admin.v1.GetSettingsResponse.settings:type_name -> postern.admin.v1.Settings
 	20, // 9: postern.admin.v1.UpdateSettingsRequest.settings:type_name -> postern.admin.v1.Settings
 	20, // 10: postern.admin.v1.UpdateSettingsResponse.settings:type_name -> postern.admin.v1.Settings
@@ -3346,52 +3702,64 @@ var file_postern_admin_v1_admin_proto_depIdxs = []int32{
 	31, // 14: postern.admin.v1.ListDnsFaultsResponse.faults:type_name -> postern.admin.v1.DnsFault
 	31, // 15: postern.admin.v1.ClearDnsFaultsResponse.cleared:type_name -> postern.admin.v1.DnsFault
 	40, // 16: postern.admin.v1.EnsureClientResponse.mappings:type_name -> postern.admin.v1.AddressMapping
-	50, // 17: postern.admin.v1.ExplainDecisionResponse.decision:type_name -> postern.edge.v1.Decision
-	47, // 18: postern.admin.v1.ListAuditEventsResponse.events:type_name -> postern.admin.v1.AuditEvent
-	48, // 19: postern.admin.v1.AuditEvent.changes:type_name -> postern.admin.v1.AuditChange
-	0,  // 20: postern.admin.v1.Admin.Status:input_type -> postern.admin.v1.StatusRequest
-	5,  // 21: postern.admin.v1.Admin.Wait:input_type -> postern.admin.v1.WaitRequest
-	7,  // 22: postern.admin.v1.Admin.ListPeers:input_type -> postern.admin.v1.ListPeersRequest
-	9,  // 23: postern.admin.v1.Admin.AddPeer:input_type -> postern.admin.v1.AddPeerRequest
-	11, // 24: postern.admin.v1.Admin.RemovePeer:input_type -> postern.admin.v1.RemovePeerRequest
-	13, // 25: postern.admin.v1.Admin.TransferLeader:input_type -> postern.admin.v1.TransferLeaderRequest
-	16, // 26: postern.admin.v1.Admin.RegisterPlaces:input_type -> postern.admin.v1.RegisterPlacesRequest
-	18, // 27: postern.admin.v1.Admin.RemovePlace:input_type -> postern.admin.v1.RemovePlaceRequest
-	21, // 28: postern.admin.v1.Admin.GetSettings:input_type -> postern.admin.v1.GetSettingsRequest
-	23, // 29: postern.admin.v1.Admin.UpdateSettings:input_type -> postern.admin.v1.UpdateSettingsRequest
-	25, // 30: postern.admin.v1.Admin.AdvanceDns:input_type -> postern.admin.v1.AdvanceDnsRequest
-	27, // 31: postern.admin.v1.Admin.ListDnsChanges:input_type -> postern.admin.v1.ListDnsChangesRequest
-	32, // 32: postern.admin.v1.Admin.SetDnsFault:input_type -> postern.admin.v1.SetDnsFaultRequest
-	34, // 33: postern.admin.v1.Admin.ListDnsFaults:input_type -> postern.admin.v1.ListDnsFaultsRequest
-	36, // 34: postern.admin.v1.Admin.ClearDnsFaults:input_type -> postern.admin.v1.ClearDnsFaultsRequest
-	38, // 35: postern.admin.v1.Admin.EnsureClient:input_type -> postern.admin.v1.EnsureClientRequest
-	41, // 36: postern.admin.v1.Admin.ExplainDecision:input_type -> postern.admin.v1.ExplainDecisionRequest
-	45, // 37: postern.admin.v1.Admin.ListAuditEvents:input_type -> postern.admin.v1.ListAuditEventsRequest
-	43, // 38: postern.admin.v1.Admin.Reset:input_type -> postern.admin.v1.ResetRequest
-	4,  // 39: postern.admin.v1.Admin.Status:output_type -> postern.admin.v1.StatusResponse
-	6,  // 40: postern.admin.v1.Admin.Wait:output_type -> postern.admin.v1.WaitResponse
-	8,  // 41: postern.admin.v1.Admin.ListPeers:output_type -> postern.admin.v1.ListPeersResponse
-	10, // 42: postern.admin.v1.Admin.AddPeer:output_type -> postern.admin.v1.AddPeerResponse
-	12, // 43: postern.admin.v1.Admin.RemovePeer:output_type -> postern.admin.v1.RemovePeerResponse
-	14, // 44: postern.admin.v1.Admin.TransferLeader:output_type -> postern.admin.v1.TransferLeaderResponse
-	17, // 45: postern.admin.v1.Admin.RegisterPlaces:output_type -> postern.admin.v1.RegisterPlacesResponse
-	19, // 46: postern.admin.v1.Admin.RemovePlace:output_type -> postern.admin.v1.RemovePlaceResponse
-	22, // 47: postern.admin.v1.Admin.GetSettings:output_type -> postern.admin.v1.GetSettingsResponse
-	24, // 48: postern.admin.v1.Admin.UpdateSettings:output_type -> postern.admin.v1.UpdateSettingsResponse
-	26, // 49: postern.admin.v1.Admin.AdvanceDns:output_type -> postern.admin.v1.AdvanceDnsResponse
-	30, // 50: postern.admin.v1.Admin.ListDnsChanges:output_type -> postern.admin.v1.ListDnsChangesResponse
-	33, // 51: postern.admin.v1.Admin.SetDnsFault:output_type -> postern.admin.v1.SetDnsFaultResponse
-	35, // 52: postern.admin.v1.Admin.ListDnsFaults:output_type -> postern.admin.v1.ListDnsFaultsResponse
-	37, // 53: postern.admin.v1.Admin.ClearDnsFaults:output_type -> postern.admin.v1.ClearDnsFaultsResponse
-	39, // 54: postern.admin.v1.Admin.EnsureClient:output_type -> postern.admin.v1.EnsureClientResponse
-	42, // 55: postern.admin.v1.Admin.ExplainDecision:output_type -> postern.admin.v1.ExplainDecisionResponse
-	46, // 56: postern.admin.v1.Admin.ListAuditEvents:output_type -> postern.admin.v1.ListAuditEventsResponse
-	44, // 57: postern.admin.v1.Admin.Reset:output_type -> postern.admin.v1.ResetResponse
-	39, // [39:58] is the sub-list for method output_type
-	20, // [20:39] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	58, // 17: postern.admin.v1.ExplainDecisionResponse.decision:type_name -> postern.edge.v1.Decision
+	59, // 18: postern.admin.v1.ExplainNameRequest.question:type_name -> postern.dns.v1.Question
+	45, // 19: postern.admin.v1.ExplainNameResponse.servers:type_name -> postern.admin.v1.NameServer
+	55, // 20: postern.admin.v1.ExplainNameResponse.unreached:type_name -> postern.admin.v1.ExplainNameResponse.UnreachedEntry
+	60, // 21: postern.admin.v1.NameServer.explanation:type_name -> postern.dns.v1.Explanation
+	28, // 22: postern.admin.v1.FollowDnsChangesResponse.changes:type_name -> postern.admin.v1.DnsChangeStatus
+	48, // 23: postern.admin.v1.FollowDnsChangesResponse.servers:type_name -> postern.admin.v1.NameServerProgress
+	56, // 24: postern.admin.v1.FollowDnsChangesResponse.unreached:type_name -> postern.admin.v1.FollowDnsChangesResponse.UnreachedEntry
+	61, // 25: postern.admin.v1.NameServerProgress.progress:type_name -> postern.dns.v1.Progress
+	53, // 26: postern.admin.v1.ListAuditEventsResponse.events:type_name -> postern.admin.v1.AuditEvent
+	54, // 27: postern.admin.v1.AuditEvent.changes:type_name -> postern.admin.v1.AuditChange
+	0,  // 28: postern.admin.v1.Admin.Status:input_type -> postern.admin.v1.StatusRequest
+	5,  // 29: postern.admin.v1.Admin.Wait:input_type -> postern.admin.v1.WaitRequest
+	7,  // 30: postern.admin.v1.Admin.ListPeers:input_type -> postern.admin.v1.ListPeersRequest
+	9,  // 31: postern.admin.v1.Admin.AddPeer:input_type -> postern.admin.v1.AddPeerRequest
+	11, // 32: postern.admin.v1.Admin.RemovePeer:input_type -> postern.admin.v1.RemovePeerRequest
+	13, // 33: postern.admin.v1.Admin.TransferLeader:input_type -> postern.admin.v1.TransferLeaderRequest
+	16, // 34: postern.admin.v1.Admin.RegisterPlaces:input_type -> postern.admin.v1.RegisterPlacesRequest
+	18, // 35: postern.admin.v1.Admin.RemovePlace:input_type -> postern.admin.v1.RemovePlaceRequest
+	21, // 36: postern.admin.v1.Admin.GetSettings:input_type -> postern.admin.v1.GetSettingsRequest
+	23, // 37: postern.admin.v1.Admin.UpdateSettings:input_type -> postern.admin.v1.UpdateSettingsRequest
+	25, // 38: postern.admin.v1.Admin.AdvanceDns:input_type -> postern.admin.v1.AdvanceDnsRequest
+	27, // 39: postern.admin.v1.Admin.ListDnsChanges:input_type -> postern.admin.v1.ListDnsChangesRequest
+	32, // 40: postern.admin.v1.Admin.SetDnsFault:input_type -> postern.admin.v1.SetDnsFaultRequest
+	34, // 41: postern.admin.v1.Admin.ListDnsFaults:input_type -> postern.admin.v1.ListDnsFaultsRequest
+	36, // 42: postern.admin.v1.Admin.ClearDnsFaults:input_type -> postern.admin.v1.ClearDnsFaultsRequest
+	38, // 43: postern.admin.v1.Admin.EnsureClient:input_type -> postern.admin.v1.EnsureClientRequest
+	41, // 44: postern.admin.v1.Admin.ExplainDecision:input_type -> postern.admin.v1.ExplainDecisionRequest
+	43, // 45: postern.admin.v1.Admin.ExplainName:input_type -> postern.admin.v1.ExplainNameRequest
+	46, // 46: postern.admin.v1.Admin.FollowDnsChanges:input_type -> postern.admin.v1.FollowDnsChangesRequest
+	51, // 47: postern.admin.v1.Admin.ListAuditEvents:input_type -> postern.admin.v1.ListAuditEventsRequest
+	49, // 48: postern.admin.v1.Admin.Reset:input_type -> postern.admin.v1.ResetRequest
+	4,  // 49: postern.admin.v1.Admin.Status:output_type -> postern.admin.v1.StatusResponse
+	6,  // 50: postern.admin.v1.Admin.Wait:output_type -> postern.admin.v1.WaitResponse
+	8,  // 51: postern.admin.v1.Admin.ListPeers:output_type -> postern.admin.v1.ListPeersResponse
+	10, // 52: postern.admin.v1.Admin.AddPeer:output_type -> postern.admin.v1.AddPeerResponse
+	12, // 53: postern.admin.v1.Admin.RemovePeer:output_type -> postern.admin.v1.RemovePeerResponse
+	14, // 54: postern.admin.v1.Admin.TransferLeader:output_type -> postern.admin.v1.TransferLeaderResponse
+	17, // 55: postern.admin.v1.Admin.RegisterPlaces:output_type -> postern.admin.v1.RegisterPlacesResponse
+	19, // 56: postern.admin.v1.Admin.RemovePlace:output_type -> postern.admin.v1.RemovePlaceResponse
+	22, // 57: postern.admin.v1.Admin.GetSettings:output_type -> postern.admin.v1.GetSettingsResponse
+	24, // 58: postern.admin.v1.Admin.UpdateSettings:output_type -> postern.admin.v1.UpdateSettingsResponse
+	26, // 59: postern.admin.v1.Admin.AdvanceDns:output_type -> postern.admin.v1.AdvanceDnsResponse
+	30, // 60: postern.admin.v1.Admin.ListDnsChanges:output_type -> postern.admin.v1.ListDnsChangesResponse
+	33, // 61: postern.admin.v1.Admin.SetDnsFault:output_type -> postern.admin.v1.SetDnsFaultResponse
+	35, // 62: postern.admin.v1.Admin.ListDnsFaults:output_type -> postern.admin.v1.ListDnsFaultsResponse
+	37, // 63: postern.admin.v1.Admin.ClearDnsFaults:output_type -> postern.admin.v1.ClearDnsFaultsResponse
+	39, // 64: postern.admin.v1.Admin.EnsureClient:output_type -> postern.admin.v1.EnsureClientResponse
+	42, // 65: postern.admin.v1.Admin.ExplainDecision:output_type -> postern.admin.v1.ExplainDecisionResponse
+	44, // 66: postern.admin.v1.Admin.ExplainName:output_type -> postern.admin.v1.ExplainNameResponse
+	47, // 67: postern.admin.v1.Admin.FollowDnsChanges:output_type -> postern.admin.v1.FollowDnsChangesResponse
+	52, // 68: postern.admin.v1.Admin.ListAuditEvents:output_type -> postern.admin.v1.ListAuditEventsResponse
+	50, // 69: postern.admin.v1.Admin.Reset:output_type -> postern.admin.v1.ResetResponse
+	49, // [49:70] is the sub-list for method output_type
+	28, // [28:49] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_postern_admin_v1_admin_proto_init() }
@@ -3406,7 +3774,7 @@ func file_postern_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_admin_v1_admin_proto_rawDesc), len(file_postern_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   49,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,25 +21,27 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Admin_Status_FullMethodName          = "/postern.admin.v1.Admin/Status"
-	Admin_Wait_FullMethodName            = "/postern.admin.v1.Admin/Wait"
-	Admin_ListPeers_FullMethodName       = "/postern.admin.v1.Admin/ListPeers"
-	Admin_AddPeer_FullMethodName         = "/postern.admin.v1.Admin/AddPeer"
-	Admin_RemovePeer_FullMethodName      = "/postern.admin.v1.Admin/RemovePeer"
-	Admin_TransferLeader_FullMethodName  = "/postern.admin.v1.Admin/TransferLeader"
-	Admin_RegisterPlaces_FullMethodName  = "/postern.admin.v1.Admin/RegisterPlaces"
-	Admin_RemovePlace_FullMethodName     = "/postern.admin.v1.Admin/RemovePlace"
-	Admin_GetSettings_FullMethodName     = "/postern.admin.v1.Admin/GetSettings"
-	Admin_UpdateSettings_FullMethodName  = "/postern.admin.v1.Admin/UpdateSettings"
-	Admin_AdvanceDns_FullMethodName      = "/postern.admin.v1.Admin/AdvanceDns"
-	Admin_ListDnsChanges_FullMethodName  = "/postern.admin.v1.Admin/ListDnsChanges"
-	Admin_SetDnsFault_FullMethodName     = "/postern.admin.v1.Admin/SetDnsFault"
-	Admin_ListDnsFaults_FullMethodName   = "/postern.admin.v1.Admin/ListDnsFaults"
-	Admin_ClearDnsFaults_FullMethodName  = "/postern.admin.v1.Admin/ClearDnsFaults"
-	Admin_EnsureClient_FullMethodName    = "/postern.admin.v1.Admin/EnsureClient"
-	Admin_ExplainDecision_FullMethodName = "/postern.admin.v1.Admin/ExplainDecision"
-	Admin_ListAuditEvents_FullMethodName = "/postern.admin.v1.Admin/ListAuditEvents"
-	Admin_Reset_FullMethodName           = "/postern.admin.v1.Admin/Reset"
+	Admin_Status_FullMethodName           = "/postern.admin.v1.Admin/Status"
+	Admin_Wait_FullMethodName             = "/postern.admin.v1.Admin/Wait"
+	Admin_ListPeers_FullMethodName        = "/postern.admin.v1.Admin/ListPeers"
+	Admin_AddPeer_FullMethodName          = "/postern.admin.v1.Admin/AddPeer"
+	Admin_RemovePeer_FullMethodName       = "/postern.admin.v1.Admin/RemovePeer"
+	Admin_TransferLeader_FullMethodName   = "/postern.admin.v1.Admin/TransferLeader"
+	Admin_RegisterPlaces_FullMethodName   = "/postern.admin.v1.Admin/RegisterPlaces"
+	Admin_RemovePlace_FullMethodName      = "/postern.admin.v1.Admin/RemovePlace"
+	Admin_GetSettings_FullMethodName      = "/postern.admin.v1.Admin/GetSettings"
+	Admin_UpdateSettings_FullMethodName   = "/postern.admin.v1.Admin/UpdateSettings"
+	Admin_AdvanceDns_FullMethodName       = "/postern.admin.v1.Admin/AdvanceDns"
+	Admin_ListDnsChanges_FullMethodName   = "/postern.admin.v1.Admin/ListDnsChanges"
+	Admin_SetDnsFault_FullMethodName      = "/postern.admin.v1.Admin/SetDnsFault"
+	Admin_ListDnsFaults_FullMethodName    = "/postern.admin.v1.Admin/ListDnsFaults"
+	Admin_ClearDnsFaults_FullMethodName   = "/postern.admin.v1.Admin/ClearDnsFaults"
+	Admin_EnsureClient_FullMethodName     = "/postern.admin.v1.Admin/EnsureClient"
+	Admin_ExplainDecision_FullMethodName  = "/postern.admin.v1.Admin/ExplainDecision"
+	Admin_ExplainName_FullMethodName      = "/postern.admin.v1.Admin/ExplainName"
+	Admin_FollowDnsChanges_FullMethodName = "/postern.admin.v1.Admin/FollowDnsChanges"
+	Admin_ListAuditEvents_FullMethodName  = "/postern.admin.v1.Admin/ListAuditEvents"
+	Admin_Reset_FullMethodName            = "/postern.admin.v1.Admin/Reset"
 )
 
 // AdminClient is the client API for Admin service.
@@ -69,6 +71,10 @@ type AdminClient interface {
 	EnsureClient(ctx context.Context, in *EnsureClientRequest, opts ...grpc.CallOption) (*EnsureClientResponse, error)
 	// ExplainDecision finds a refusal at the edge that made it, wherever that is connected.
 	ExplainDecision(ctx context.Context, in *ExplainDecisionRequest, opts ...grpc.CallOption) (*ExplainDecisionResponse, error)
+	// ExplainName says what every place answers for a name, from what, and until when.
+	ExplainName(ctx context.Context, in *ExplainNameRequest, opts ...grpc.CallOption) (*ExplainNameResponse, error)
+	// FollowDnsChanges is ListDnsChanges with what the DNS servers know of their caches.
+	FollowDnsChanges(ctx context.Context, in *FollowDnsChangesRequest, opts ...grpc.CallOption) (*FollowDnsChangesResponse, error)
 	// Lists what was written, by whom. Answers at once if there is anything after
 	// the cursor, else when there is, or when the time is up.
 	ListAuditEvents(ctx context.Context, in *ListAuditEventsRequest, opts ...grpc.CallOption) (*ListAuditEventsResponse, error)
@@ -263,6 +269,26 @@ func (c *adminClient) ExplainDecision(ctx context.Context, in *ExplainDecisionRe
 	return out, nil
 }
 
+func (c *adminClient) ExplainName(ctx context.Context, in *ExplainNameRequest, opts ...grpc.CallOption) (*ExplainNameResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainNameResponse)
+	err := c.cc.Invoke(ctx, Admin_ExplainName_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) FollowDnsChanges(ctx context.Context, in *FollowDnsChangesRequest, opts ...grpc.CallOption) (*FollowDnsChangesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FollowDnsChangesResponse)
+	err := c.cc.Invoke(ctx, Admin_FollowDnsChanges_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminClient) ListAuditEvents(ctx context.Context, in *ListAuditEventsRequest, opts ...grpc.CallOption) (*ListAuditEventsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListAuditEventsResponse)
@@ -310,6 +336,10 @@ type AdminServer interface {
 	EnsureClient(context.Context, *EnsureClientRequest) (*EnsureClientResponse, error)
 	// ExplainDecision finds a refusal at the edge that made it, wherever that is connected.
 	ExplainDecision(context.Context, *ExplainDecisionRequest) (*ExplainDecisionResponse, error)
+	// ExplainName says what every place answers for a name, from what, and until when.
+	ExplainName(context.Context, *ExplainNameRequest) (*ExplainNameResponse, error)
+	// FollowDnsChanges is ListDnsChanges with what the DNS servers know of their caches.
+	FollowDnsChanges(context.Context, *FollowDnsChangesRequest) (*FollowDnsChangesResponse, error)
 	// Lists what was written, by whom. Answers at once if there is anything after
 	// the cursor, else when there is, or when the time is up.
 	ListAuditEvents(context.Context, *ListAuditEventsRequest) (*ListAuditEventsResponse, error)
@@ -375,6 +405,12 @@ func (UnimplementedAdminServer) EnsureClient(context.Context, *EnsureClientReque
 }
 func (UnimplementedAdminServer) ExplainDecision(context.Context, *ExplainDecisionRequest) (*ExplainDecisionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExplainDecision not implemented")
+}
+func (UnimplementedAdminServer) ExplainName(context.Context, *ExplainNameRequest) (*ExplainNameResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainName not implemented")
+}
+func (UnimplementedAdminServer) FollowDnsChanges(context.Context, *FollowDnsChangesRequest) (*FollowDnsChangesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FollowDnsChanges not implemented")
 }
 func (UnimplementedAdminServer) ListAuditEvents(context.Context, *ListAuditEventsRequest) (*ListAuditEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListAuditEvents not implemented")
@@ -702,6 +738,42 @@ func _Admin_ExplainDecision_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_ExplainName_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainNameRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).ExplainName(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_ExplainName_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).ExplainName(ctx, req.(*ExplainNameRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_FollowDnsChanges_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FollowDnsChangesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).FollowDnsChanges(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_FollowDnsChanges_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).FollowDnsChanges(ctx, req.(*FollowDnsChangesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Admin_ListAuditEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListAuditEventsRequest)
 	if err := dec(in); err != nil {
@@ -808,6 +880,14 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ExplainDecision",
 			Handler:    _Admin_ExplainDecision_Handler,
+		},
+		{
+			MethodName: "ExplainName",
+			Handler:    _Admin_ExplainName_Handler,
+		},
+		{
+			MethodName: "FollowDnsChanges",
+			Handler:    _Admin_FollowDnsChanges_Handler,
 		},
 		{
 			MethodName: "ListAuditEvents",

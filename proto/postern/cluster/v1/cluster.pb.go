@@ -9,7 +9,6 @@
 package clusterv1
 
 import (
-	v11 "github.com/posternhq/postern/proto/postern/edge/v1"
 	v1 "github.com/posternhq/postern/proto/postern/sync/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -297,27 +296,28 @@ func (x *ReportPlacesResponse) GetIndex() uint64 {
 	return 0
 }
 
-type FindDecisionRequest struct {
+type AskRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Domain        v1.Domain              `protobuf:"varint,1,opt,name=domain,proto3,enum=postern.sync.v1.Domain" json:"domain,omitempty"`
+	Query         *v1.Query              `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *FindDecisionRequest) Reset() {
-	*x = FindDecisionRequest{}
+func (x *AskRequest) Reset() {
+	*x = AskRequest{}
 	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *FindDecisionRequest) String() string {
+func (x *AskRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*FindDecisionRequest) ProtoMessage() {}
+func (*AskRequest) ProtoMessage() {}
 
-func (x *FindDecisionRequest) ProtoReflect() protoreflect.Message {
+func (x *AskRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -329,69 +329,130 @@ func (x *FindDecisionRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use FindDecisionRequest.ProtoReflect.Descriptor instead.
-func (*FindDecisionRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use AskRequest.ProtoReflect.Descriptor instead.
+func (*AskRequest) Descriptor() ([]byte, []int) {
 	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{5}
 }
 
-func (x *FindDecisionRequest) GetId() string {
+func (x *AskRequest) GetDomain() v1.Domain {
 	if x != nil {
-		return x.Id
+		return x.Domain
+	}
+	return v1.Domain(0)
+}
+
+func (x *AskRequest) GetQuery() *v1.Query {
+	if x != nil {
+		return x.Query
+	}
+	return nil
+}
+
+type AskResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of every client, or of one alone whose answer leaves nothing to ask.
+	Replies       []*Reply `protobuf:"bytes,1,rep,name=replies,proto3" json:"replies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AskResponse) Reset() {
+	*x = AskResponse{}
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AskResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AskResponse) ProtoMessage() {}
+
+func (x *AskResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AskResponse.ProtoReflect.Descriptor instead.
+func (*AskResponse) Descriptor() ([]byte, []int) {
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *AskResponse) GetReplies() []*Reply {
+	if x != nil {
+		return x.Replies
+	}
+	return nil
+}
+
+// Reply is what became of asking one client.
+type Reply struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Carrier string                 `protobuf:"bytes,1,opt,name=carrier,proto3" json:"carrier,omitempty"`
+	// Not set: there is none, and why.
+	Answer        *v1.Answer `protobuf:"bytes,2,opt,name=answer,proto3" json:"answer,omitempty"`
+	Unanswered    string     `protobuf:"bytes,3,opt,name=unanswered,proto3" json:"unanswered,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reply) Reset() {
+	*x = Reply{}
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reply) ProtoMessage() {}
+
+func (x *Reply) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reply.ProtoReflect.Descriptor instead.
+func (*Reply) Descriptor() ([]byte, []int) {
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Reply) GetCarrier() string {
+	if x != nil {
+		return x.Carrier
 	}
 	return ""
 }
 
-type FindDecisionResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Not set: none of the edges holds it; then these were asked.
-	Decision      *v11.Decision         `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`
-	Searches      []*v11.DecisionSearch `protobuf:"bytes,2,rep,name=searches,proto3" json:"searches,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *FindDecisionResponse) Reset() {
-	*x = FindDecisionResponse{}
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[6]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *FindDecisionResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*FindDecisionResponse) ProtoMessage() {}
-
-func (x *FindDecisionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[6]
+func (x *Reply) GetAnswer() *v1.Answer {
 	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use FindDecisionResponse.ProtoReflect.Descriptor instead.
-func (*FindDecisionResponse) Descriptor() ([]byte, []int) {
-	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *FindDecisionResponse) GetDecision() *v11.Decision {
-	if x != nil {
-		return x.Decision
+		return x.Answer
 	}
 	return nil
 }
 
-func (x *FindDecisionResponse) GetSearches() []*v11.DecisionSearch {
+func (x *Reply) GetUnanswered() string {
 	if x != nil {
-		return x.Searches
+		return x.Unanswered
 	}
-	return nil
+	return ""
 }
 
 type JoinRequest struct {
@@ -407,7 +468,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[7]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -419,7 +480,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[7]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -432,7 +493,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *JoinRequest) GetId() string {
@@ -471,7 +532,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[8]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -483,7 +544,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[8]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -496,7 +557,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 type IntroduceRequest struct {
@@ -511,7 +572,7 @@ type IntroduceRequest struct {
 
 func (x *IntroduceRequest) Reset() {
 	*x = IntroduceRequest{}
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[9]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -523,7 +584,7 @@ func (x *IntroduceRequest) String() string {
 func (*IntroduceRequest) ProtoMessage() {}
 
 func (x *IntroduceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[9]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -536,7 +597,7 @@ func (x *IntroduceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntroduceRequest.ProtoReflect.Descriptor instead.
 func (*IntroduceRequest) Descriptor() ([]byte, []int) {
-	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *IntroduceRequest) GetId() string {
@@ -572,7 +633,7 @@ type IntroduceResponse struct {
 
 func (x *IntroduceResponse) Reset() {
 	*x = IntroduceResponse{}
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[10]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -584,7 +645,7 @@ func (x *IntroduceResponse) String() string {
 func (*IntroduceResponse) ProtoMessage() {}
 
 func (x *IntroduceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[10]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -597,7 +658,7 @@ func (x *IntroduceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntroduceResponse.ProtoReflect.Descriptor instead.
 func (*IntroduceResponse) Descriptor() ([]byte, []int) {
-	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *IntroduceResponse) GetId() string {
@@ -629,7 +690,7 @@ type ProgressRequest struct {
 
 func (x *ProgressRequest) Reset() {
 	*x = ProgressRequest{}
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[11]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -641,7 +702,7 @@ func (x *ProgressRequest) String() string {
 func (*ProgressRequest) ProtoMessage() {}
 
 func (x *ProgressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[11]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -654,7 +715,7 @@ func (x *ProgressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProgressRequest.ProtoReflect.Descriptor instead.
 func (*ProgressRequest) Descriptor() ([]byte, []int) {
-	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 type ProgressResponse struct {
@@ -666,7 +727,7 @@ type ProgressResponse struct {
 
 func (x *ProgressResponse) Reset() {
 	*x = ProgressResponse{}
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[12]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -678,7 +739,7 @@ func (x *ProgressResponse) String() string {
 func (*ProgressResponse) ProtoMessage() {}
 
 func (x *ProgressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[12]
+	mi := &file_postern_cluster_v1_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -691,7 +752,7 @@ func (x *ProgressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProgressResponse.ProtoReflect.Descriptor instead.
 func (*ProgressResponse) Descriptor() ([]byte, []int) {
-	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{12}
+	return file_postern_cluster_v1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ProgressResponse) GetApplied() uint64 {
@@ -705,7 +766,7 @@ var File_postern_cluster_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_postern_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	" postern/cluster/v1/cluster.proto\x12\x12postern.cluster.v1\x1a\x1epostern/edge/v1/decision.proto\x1a\x1apostern/sync/v1/sync.proto\"\x12\n" +
+	" postern/cluster/v1/cluster.proto\x12\x12postern.cluster.v1\x1a\x1apostern/sync/v1/sync.proto\"\x12\n" +
 	"\x10ReadIndexRequest\")\n" +
 	"\x11ReadIndexResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\"d\n" +
@@ -724,12 +785,19 @@ const file_postern_cluster_v1_cluster_proto_rawDesc = "" +
 	"cleanIndex\x12\x1a\n" +
 	"\binstance\x18\a \x01(\tR\binstance\",\n" +
 	"\x14ReportPlacesResponse\x12\x14\n" +
-	"\x05index\x18\x01 \x01(\x04R\x05index\"%\n" +
-	"\x13FindDecisionRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\x8a\x01\n" +
-	"\x14FindDecisionResponse\x125\n" +
-	"\bdecision\x18\x01 \x01(\v2\x19.postern.edge.v1.DecisionR\bdecision\x12;\n" +
-	"\bsearches\x18\x02 \x03(\v2\x1f.postern.edge.v1.DecisionSearchR\bsearches\"i\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\"k\n" +
+	"\n" +
+	"AskRequest\x12/\n" +
+	"\x06domain\x18\x01 \x01(\x0e2\x17.postern.sync.v1.DomainR\x06domain\x12,\n" +
+	"\x05query\x18\x02 \x01(\v2\x16.postern.sync.v1.QueryR\x05query\"B\n" +
+	"\vAskResponse\x123\n" +
+	"\areplies\x18\x01 \x03(\v2\x19.postern.cluster.v1.ReplyR\areplies\"r\n" +
+	"\x05Reply\x12\x18\n" +
+	"\acarrier\x18\x01 \x01(\tR\acarrier\x12/\n" +
+	"\x06answer\x18\x02 \x01(\v2\x17.postern.sync.v1.AnswerR\x06answer\x12\x1e\n" +
+	"\n" +
+	"unanswered\x18\x03 \x01(\tR\n" +
+	"unanswered\"i\n" +
 	"\vJoinRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
@@ -746,12 +814,12 @@ const file_postern_cluster_v1_cluster_proto_rawDesc = "" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\"\x11\n" +
 	"\x0fProgressRequest\",\n" +
 	"\x10ProgressResponse\x12\x18\n" +
-	"\aapplied\x18\x01 \x01(\x04R\aapplied2\xa6\x04\n" +
+	"\aapplied\x18\x01 \x01(\x04R\aapplied2\x8b\x04\n" +
 	"\x04Peer\x12U\n" +
 	"\bProgress\x12#.postern.cluster.v1.ProgressRequest\x1a$.postern.cluster.v1.ProgressResponse\x12X\n" +
 	"\tReadIndex\x12$.postern.cluster.v1.ReadIndexRequest\x1a%.postern.cluster.v1.ReadIndexResponse\x12e\n" +
-	"\fReportPlaces\x12'.postern.cluster.v1.ReportPlacesRequest\x1a(.postern.cluster.v1.ReportPlacesResponse(\x010\x01\x12a\n" +
-	"\fFindDecision\x12'.postern.cluster.v1.FindDecisionRequest\x1a(.postern.cluster.v1.FindDecisionResponse\x12I\n" +
+	"\fReportPlaces\x12'.postern.cluster.v1.ReportPlacesRequest\x1a(.postern.cluster.v1.ReportPlacesResponse(\x010\x01\x12F\n" +
+	"\x03Ask\x12\x1e.postern.cluster.v1.AskRequest\x1a\x1f.postern.cluster.v1.AskResponse\x12I\n" +
 	"\x04Join\x12\x1f.postern.cluster.v1.JoinRequest\x1a .postern.cluster.v1.JoinResponse\x12X\n" +
 	"\tIntroduce\x12$.postern.cluster.v1.IntroduceRequest\x1a%.postern.cluster.v1.IntroduceResponseBAZ?github.com/posternhq/postern/proto/postern/cluster/v1;clusterv1b\x06proto3"
 
@@ -767,47 +835,51 @@ func file_postern_cluster_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_postern_cluster_v1_cluster_proto_rawDescData
 }
 
-var file_postern_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_postern_cluster_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_postern_cluster_v1_cluster_proto_goTypes = []any{
 	(*ReadIndexRequest)(nil),     // 0: postern.cluster.v1.ReadIndexRequest
 	(*ReadIndexResponse)(nil),    // 1: postern.cluster.v1.ReadIndexResponse
 	(*ReportPlacesRequest)(nil),  // 2: postern.cluster.v1.ReportPlacesRequest
 	(*PlaceReport)(nil),          // 3: postern.cluster.v1.PlaceReport
 	(*ReportPlacesResponse)(nil), // 4: postern.cluster.v1.ReportPlacesResponse
-	(*FindDecisionRequest)(nil),  // 5: postern.cluster.v1.FindDecisionRequest
-	(*FindDecisionResponse)(nil), // 6: postern.cluster.v1.FindDecisionResponse
-	(*JoinRequest)(nil),          // 7: postern.cluster.v1.JoinRequest
-	(*JoinResponse)(nil),         // 8: postern.cluster.v1.JoinResponse
-	(*IntroduceRequest)(nil),     // 9: postern.cluster.v1.IntroduceRequest
-	(*IntroduceResponse)(nil),    // 10: postern.cluster.v1.IntroduceResponse
-	(*ProgressRequest)(nil),      // 11: postern.cluster.v1.ProgressRequest
-	(*ProgressResponse)(nil),     // 12: postern.cluster.v1.ProgressResponse
-	(*v1.Rejection)(nil),         // 13: postern.sync.v1.Rejection
-	(*v11.Decision)(nil),         // 14: postern.edge.v1.Decision
-	(*v11.DecisionSearch)(nil),   // 15: postern.edge.v1.DecisionSearch
+	(*AskRequest)(nil),           // 5: postern.cluster.v1.AskRequest
+	(*AskResponse)(nil),          // 6: postern.cluster.v1.AskResponse
+	(*Reply)(nil),                // 7: postern.cluster.v1.Reply
+	(*JoinRequest)(nil),          // 8: postern.cluster.v1.JoinRequest
+	(*JoinResponse)(nil),         // 9: postern.cluster.v1.JoinResponse
+	(*IntroduceRequest)(nil),     // 10: postern.cluster.v1.IntroduceRequest
+	(*IntroduceResponse)(nil),    // 11: postern.cluster.v1.IntroduceResponse
+	(*ProgressRequest)(nil),      // 12: postern.cluster.v1.ProgressRequest
+	(*ProgressResponse)(nil),     // 13: postern.cluster.v1.ProgressResponse
+	(*v1.Rejection)(nil),         // 14: postern.sync.v1.Rejection
+	(v1.Domain)(0),               // 15: postern.sync.v1.Domain
+	(*v1.Query)(nil),             // 16: postern.sync.v1.Query
+	(*v1.Answer)(nil),            // 17: postern.sync.v1.Answer
 }
 var file_postern_cluster_v1_cluster_proto_depIdxs = []int32{
 	3,  // 0: postern.cluster.v1.ReportPlacesRequest.reports:type_name -> postern.cluster.v1.PlaceReport
-	13, // 1: postern.cluster.v1.PlaceReport.rejections:type_name -> postern.sync.v1.Rejection
-	14, // 2: postern.cluster.v1.FindDecisionResponse.decision:type_name -> postern.edge.v1.Decision
-	15, // 3: postern.cluster.v1.FindDecisionResponse.searches:type_name -> postern.edge.v1.DecisionSearch
-	11, // 4: postern.cluster.v1.Peer.Progress:input_type -> postern.cluster.v1.ProgressRequest
-	0,  // 5: postern.cluster.v1.Peer.ReadIndex:input_type -> postern.cluster.v1.ReadIndexRequest
-	2,  // 6: postern.cluster.v1.Peer.ReportPlaces:input_type -> postern.cluster.v1.ReportPlacesRequest
-	5,  // 7: postern.cluster.v1.Peer.FindDecision:input_type -> postern.cluster.v1.FindDecisionRequest
-	7,  // 8: postern.cluster.v1.Peer.Join:input_type -> postern.cluster.v1.JoinRequest
-	9,  // 9: postern.cluster.v1.Peer.Introduce:input_type -> postern.cluster.v1.IntroduceRequest
-	12, // 10: postern.cluster.v1.Peer.Progress:output_type -> postern.cluster.v1.ProgressResponse
-	1,  // 11: postern.cluster.v1.Peer.ReadIndex:output_type -> postern.cluster.v1.ReadIndexResponse
-	4,  // 12: postern.cluster.v1.Peer.ReportPlaces:output_type -> postern.cluster.v1.ReportPlacesResponse
-	6,  // 13: postern.cluster.v1.Peer.FindDecision:output_type -> postern.cluster.v1.FindDecisionResponse
-	8,  // 14: postern.cluster.v1.Peer.Join:output_type -> postern.cluster.v1.JoinResponse
-	10, // 15: postern.cluster.v1.Peer.Introduce:output_type -> postern.cluster.v1.IntroduceResponse
-	10, // [10:16] is the sub-list for method output_type
-	4,  // [4:10] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	14, // 1: postern.cluster.v1.PlaceReport.rejections:type_name -> postern.sync.v1.Rejection
+	15, // 2: postern.cluster.v1.AskRequest.domain:type_name -> postern.sync.v1.Domain
+	16, // 3: postern.cluster.v1.AskRequest.query:type_name -> postern.sync.v1.Query
+	7,  // 4: postern.cluster.v1.AskResponse.replies:type_name -> postern.cluster.v1.Reply
+	17, // 5: postern.cluster.v1.Reply.answer:type_name -> postern.sync.v1.Answer
+	12, // 6: postern.cluster.v1.Peer.Progress:input_type -> postern.cluster.v1.ProgressRequest
+	0,  // 7: postern.cluster.v1.Peer.ReadIndex:input_type -> postern.cluster.v1.ReadIndexRequest
+	2,  // 8: postern.cluster.v1.Peer.ReportPlaces:input_type -> postern.cluster.v1.ReportPlacesRequest
+	5,  // 9: postern.cluster.v1.Peer.Ask:input_type -> postern.cluster.v1.AskRequest
+	8,  // 10: postern.cluster.v1.Peer.Join:input_type -> postern.cluster.v1.JoinRequest
+	10, // 11: postern.cluster.v1.Peer.Introduce:input_type -> postern.cluster.v1.IntroduceRequest
+	13, // 12: postern.cluster.v1.Peer.Progress:output_type -> postern.cluster.v1.ProgressResponse
+	1,  // 13: postern.cluster.v1.Peer.ReadIndex:output_type -> postern.cluster.v1.ReadIndexResponse
+	4,  // 14: postern.cluster.v1.Peer.ReportPlaces:output_type -> postern.cluster.v1.ReportPlacesResponse
+	6,  // 15: postern.cluster.v1.Peer.Ask:output_type -> postern.cluster.v1.AskResponse
+	9,  // 16: postern.cluster.v1.Peer.Join:output_type -> postern.cluster.v1.JoinResponse
+	11, // 17: postern.cluster.v1.Peer.Introduce:output_type -> postern.cluster.v1.IntroduceResponse
+	12, // [12:18] is the sub-list for method output_type
+	6,  // [6:12] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_postern_cluster_v1_cluster_proto_init() }
@@ -821,7 +893,7 @@ func file_postern_cluster_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_cluster_v1_cluster_proto_rawDesc), len(file_postern_cluster_v1_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

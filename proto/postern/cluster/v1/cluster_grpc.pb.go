@@ -24,7 +24,7 @@ const (
 	Peer_Progress_FullMethodName     = "/postern.cluster.v1.Peer/Progress"
 	Peer_ReadIndex_FullMethodName    = "/postern.cluster.v1.Peer/ReadIndex"
 	Peer_ReportPlaces_FullMethodName = "/postern.cluster.v1.Peer/ReportPlaces"
-	Peer_FindDecision_FullMethodName = "/postern.cluster.v1.Peer/FindDecision"
+	Peer_Ask_FullMethodName          = "/postern.cluster.v1.Peer/Ask"
 	Peer_Join_FullMethodName         = "/postern.cluster.v1.Peer/Join"
 	Peer_Introduce_FullMethodName    = "/postern.cluster.v1.Peer/Introduce"
 )
@@ -39,8 +39,8 @@ type PeerClient interface {
 	ReadIndex(ctx context.Context, in *ReadIndexRequest, opts ...grpc.CallOption) (*ReadIndexResponse, error)
 	// ReportPlaces tells the leader what the places connected to this node acknowledged.
 	ReportPlaces(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ReportPlacesRequest, ReportPlacesResponse], error)
-	// FindDecision asks the edges that are connected to this node.
-	FindDecision(ctx context.Context, in *FindDecisionRequest, opts ...grpc.CallOption) (*FindDecisionResponse, error)
+	// Ask puts a question to the clients of a domain that are connected to this node.
+	Ask(ctx context.Context, in *AskRequest, opts ...grpc.CallOption) (*AskResponse, error)
 	// Join asks the leader to add a node.
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error)
 	// Introduce tells a node which instance holds an id, and learns its own. It is
@@ -90,10 +90,10 @@ func (c *peerClient) ReportPlaces(ctx context.Context, opts ...grpc.CallOption) 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_ReportPlacesClient = grpc.BidiStreamingClient[ReportPlacesRequest, ReportPlacesResponse]
 
-func (c *peerClient) FindDecision(ctx context.Context, in *FindDecisionRequest, opts ...grpc.CallOption) (*FindDecisionResponse, error) {
+func (c *peerClient) Ask(ctx context.Context, in *AskRequest, opts ...grpc.CallOption) (*AskResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(FindDecisionResponse)
-	err := c.cc.Invoke(ctx, Peer_FindDecision_FullMethodName, in, out, cOpts...)
+	out := new(AskResponse)
+	err := c.cc.Invoke(ctx, Peer_Ask_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +130,8 @@ type PeerServer interface {
 	ReadIndex(context.Context, *ReadIndexRequest) (*ReadIndexResponse, error)
 	// ReportPlaces tells the leader what the places connected to this node acknowledged.
 	ReportPlaces(grpc.BidiStreamingServer[ReportPlacesRequest, ReportPlacesResponse]) error
-	// FindDecision asks the edges that are connected to this node.
-	FindDecision(context.Context, *FindDecisionRequest) (*FindDecisionResponse, error)
+	// Ask puts a question to the clients of a domain that are connected to this node.
+	Ask(context.Context, *AskRequest) (*AskResponse, error)
 	// Join asks the leader to add a node.
 	Join(context.Context, *JoinRequest) (*JoinResponse, error)
 	// Introduce tells a node which instance holds an id, and learns its own. It is
@@ -157,8 +157,8 @@ func (UnimplementedPeerServer) ReadIndex(context.Context, *ReadIndexRequest) (*R
 func (UnimplementedPeerServer) ReportPlaces(grpc.BidiStreamingServer[ReportPlacesRequest, ReportPlacesResponse]) error {
 	return status.Error(codes.Unimplemented, "method ReportPlaces not implemented")
 }
-func (UnimplementedPeerServer) FindDecision(context.Context, *FindDecisionRequest) (*FindDecisionResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method FindDecision not implemented")
+func (UnimplementedPeerServer) Ask(context.Context, *AskRequest) (*AskResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Ask not implemented")
 }
 func (UnimplementedPeerServer) Join(context.Context, *JoinRequest) (*JoinResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Join not implemented")
@@ -230,20 +230,20 @@ func _Peer_ReportPlaces_Handler(srv interface{}, stream grpc.ServerStream) error
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Peer_ReportPlacesServer = grpc.BidiStreamingServer[ReportPlacesRequest, ReportPlacesResponse]
 
-func _Peer_FindDecision_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(FindDecisionRequest)
+func _Peer_Ask_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AskRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(PeerServer).FindDecision(ctx, in)
+		return srv.(PeerServer).Ask(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: Peer_FindDecision_FullMethodName,
+		FullMethod: Peer_Ask_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(PeerServer).FindDecision(ctx, req.(*FindDecisionRequest))
+		return srv.(PeerServer).Ask(ctx, req.(*AskRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -300,8 +300,8 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Peer_ReadIndex_Handler,
 		},
 		{
-			MethodName: "FindDecision",
-			Handler:    _Peer_FindDecision_Handler,
+			MethodName: "Ask",
+			Handler:    _Peer_Ask_Handler,
 		},
 		{
 			MethodName: "Join",

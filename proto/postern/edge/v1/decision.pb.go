@@ -333,20 +333,16 @@ func (x *PolicyEvidence) GetUnexplained() string {
 	return ""
 }
 
-// DecisionSearch is the answer of an edge that does not hold a decision, or
-// says why there is no answer from it.
+// DecisionSearch is the answer of an edge that does not hold a decision.
 type DecisionSearch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Edge  string                 `protobuf:"bytes,1,opt,name=edge,proto3" json:"edge,omitempty"`
 	// How many refusals the edge keeps, and how many it has kept so far.
 	Capacity uint32 `protobuf:"varint,2,opt,name=capacity,proto3" json:"capacity,omitempty"`
 	Kept     uint32 `protobuf:"varint,3,opt,name=kept,proto3" json:"kept,omitempty"`
 	// The time of the oldest of them; 0: there is none.
 	OldestUnixNano int64 `protobuf:"varint,4,opt,name=oldest_unix_nano,json=oldestUnixNano,proto3" json:"oldest_unix_nano,omitempty"`
-	// Why the edge did not answer; empty: it did.
-	Unreachable   string `protobuf:"bytes,5,opt,name=unreachable,proto3" json:"unreachable,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *DecisionSearch) Reset() {
@@ -379,13 +375,6 @@ func (*DecisionSearch) Descriptor() ([]byte, []int) {
 	return file_postern_edge_v1_decision_proto_rawDescGZIP(), []int{2}
 }
 
-func (x *DecisionSearch) GetEdge() string {
-	if x != nil {
-		return x.Edge
-	}
-	return ""
-}
-
 func (x *DecisionSearch) GetCapacity() uint32 {
 	if x != nil {
 		return x.Capacity
@@ -405,13 +394,6 @@ func (x *DecisionSearch) GetOldestUnixNano() int64 {
 		return x.OldestUnixNano
 	}
 	return 0
-}
-
-func (x *DecisionSearch) GetUnreachable() string {
-	if x != nil {
-		return x.Unreachable
-	}
-	return ""
 }
 
 var File_postern_edge_v1_decision_proto protoreflect.FileDescriptor
@@ -450,13 +432,11 @@ const file_postern_edge_v1_decision_proto_rawDesc = "" +
 	"\x03sid\x18\x05 \x01(\tR\x03sid\x12 \n" +
 	"\vexplanation\x18\x06 \x01(\fR\vexplanation\x12\x12\n" +
 	"\x04text\x18\b \x01(\tR\x04text\x12 \n" +
-	"\vunexplained\x18\a \x01(\tR\vunexplained\"\xa0\x01\n" +
-	"\x0eDecisionSearch\x12\x12\n" +
-	"\x04edge\x18\x01 \x01(\tR\x04edge\x12\x1a\n" +
+	"\vunexplained\x18\a \x01(\tR\vunexplained\"v\n" +
+	"\x0eDecisionSearch\x12\x1a\n" +
 	"\bcapacity\x18\x02 \x01(\rR\bcapacity\x12\x12\n" +
 	"\x04kept\x18\x03 \x01(\rR\x04kept\x12(\n" +
-	"\x10oldest_unix_nano\x18\x04 \x01(\x03R\x0eoldestUnixNano\x12 \n" +
-	"\vunreachable\x18\x05 \x01(\tR\vunreachableB;Z9github.com/posternhq/postern/proto/postern/edge/v1;edgev1b\x06proto3"
+	"\x10oldest_unix_nano\x18\x04 \x01(\x03R\x0eoldestUnixNanoJ\x04\b\x01\x10\x02J\x04\b\x05\x10\x06B;Z9github.com/posternhq/postern/proto/postern/edge/v1;edgev1b\x06proto3"
 
 var (
 	file_postern_edge_v1_decision_proto_rawDescOnce sync.Once

@@ -15,6 +15,7 @@
 package syncv1
 
 import (
+	v11 "github.com/posternhq/postern/proto/postern/dns/v1"
 	v1 "github.com/posternhq/postern/proto/postern/edge/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -611,6 +612,8 @@ type Answer struct {
 	//
 	//	*Answer_Decision
 	//	*Answer_Search
+	//	*Answer_Explanation
+	//	*Answer_Progress
 	Message       isAnswer_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -678,6 +681,24 @@ func (x *Answer) GetSearch() *v1.DecisionSearch {
 	return nil
 }
 
+func (x *Answer) GetExplanation() *v11.Explanation {
+	if x != nil {
+		if x, ok := x.Message.(*Answer_Explanation); ok {
+			return x.Explanation
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetProgress() *v11.Progress {
+	if x != nil {
+		if x, ok := x.Message.(*Answer_Progress); ok {
+			return x.Progress
+		}
+	}
+	return nil
+}
+
 type isAnswer_Message interface {
 	isAnswer_Message()
 }
@@ -691,9 +712,21 @@ type Answer_Search struct {
 	Search *v1.DecisionSearch `protobuf:"bytes,3,opt,name=search,proto3,oneof"`
 }
 
+type Answer_Explanation struct {
+	Explanation *v11.Explanation `protobuf:"bytes,4,opt,name=explanation,proto3,oneof"`
+}
+
+type Answer_Progress struct {
+	Progress *v11.Progress `protobuf:"bytes,5,opt,name=progress,proto3,oneof"`
+}
+
 func (*Answer_Decision) isAnswer_Message() {}
 
 func (*Answer_Search) isAnswer_Message() {}
+
+func (*Answer_Explanation) isAnswer_Message() {}
+
+func (*Answer_Progress) isAnswer_Message() {}
 
 type SubscribeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1082,8 +1115,9 @@ func (x *Refused) GetRemoved() bool {
 	return false
 }
 
-// Query asks an edge for what only it knows. Others, and clients that don't
-// know the question, leave it unanswered.
+// Query asks a client for what only it knows: an edge for a decision, a DNS server
+// for the rest. Others, and clients that don't know the question, leave it
+// unanswered.
 type Query struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Of the asker's choice, a new one each time; the Answer repeats it.
@@ -1091,6 +1125,8 @@ type Query struct {
 	// Types that are valid to be assigned to Question:
 	//
 	//	*Query_Decision
+	//	*Query_Name
+	//	*Query_Progress
 	Question      isQuery_Question `protobuf_oneof:"question"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1149,6 +1185,24 @@ func (x *Query) GetDecision() string {
 	return ""
 }
 
+func (x *Query) GetName() *v11.Question {
+	if x != nil {
+		if x, ok := x.Question.(*Query_Name); ok {
+			return x.Name
+		}
+	}
+	return nil
+}
+
+func (x *Query) GetProgress() *v11.ProgressQuestion {
+	if x != nil {
+		if x, ok := x.Question.(*Query_Progress); ok {
+			return x.Progress
+		}
+	}
+	return nil
+}
+
 type isQuery_Question interface {
 	isQuery_Question()
 }
@@ -1158,7 +1212,19 @@ type Query_Decision struct {
 	Decision string `protobuf:"bytes,2,opt,name=decision,proto3,oneof"`
 }
 
+type Query_Name struct {
+	Name *v11.Question `protobuf:"bytes,3,opt,name=name,proto3,oneof"`
+}
+
+type Query_Progress struct {
+	Progress *v11.ProgressQuestion `protobuf:"bytes,4,opt,name=progress,proto3,oneof"`
+}
+
 func (*Query_Decision) isQuery_Question() {}
+
+func (*Query_Name) isQuery_Question() {}
+
+func (*Query_Progress) isQuery_Question() {}
 
 // CachedSnapshot is a frame of what a client keeps on disk: verified snapshots,
 // the first of them full.
@@ -1326,7 +1392,7 @@ var File_postern_sync_v1_sync_proto protoreflect.FileDescriptor
 
 const file_postern_sync_v1_sync_proto_rawDesc = "" +
 	"\n" +
-	"\x1apostern/sync/v1/sync.proto\x12\x0fpostern.sync.v1\x1a\x1epostern/edge/v1/decision.proto\"\xd7\x01\n" +
+	"\x1apostern/sync/v1/sync.proto\x12\x0fpostern.sync.v1\x1a\x1cpostern/dns/v1/explain.proto\x1a\x1epostern/edge/v1/decision.proto\"\xd7\x01\n" +
 	"\x10SubscribeRequest\x12.\n" +
 	"\x05hello\x18\x01 \x01(\v2\x16.postern.sync.v1.HelloH\x00R\x05hello\x12(\n" +
 	"\x03ack\x18\x02 \x01(\v2\x14.postern.sync.v1.AckH\x00R\x03ack\x12+\n" +
@@ -1366,11 +1432,13 @@ const file_postern_sync_v1_sync_proto_rawDesc = "" +
 	"\asent_at\x18\x04 \x01(\x04R\x06sentAt\"?\n" +
 	"\tRejection\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x97\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x90\x02\n" +
 	"\x06Answer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x127\n" +
 	"\bdecision\x18\x02 \x01(\v2\x19.postern.edge.v1.DecisionH\x00R\bdecision\x129\n" +
-	"\x06search\x18\x03 \x01(\v2\x1f.postern.edge.v1.DecisionSearchH\x00R\x06searchB\t\n" +
+	"\x06search\x18\x03 \x01(\v2\x1f.postern.edge.v1.DecisionSearchH\x00R\x06search\x12?\n" +
+	"\vexplanation\x18\x04 \x01(\v2\x1b.postern.dns.v1.ExplanationH\x00R\vexplanation\x126\n" +
+	"\bprogress\x18\x05 \x01(\v2\x18.postern.dns.v1.ProgressH\x00R\bprogressB\t\n" +
 	"\amessage\"\xf3\x01\n" +
 	"\x11SubscribeResponse\x127\n" +
 	"\bsnapshot\x18\x01 \x01(\v2\x19.postern.sync.v1.SnapshotH\x00R\bsnapshot\x124\n" +
@@ -1396,10 +1464,12 @@ const file_postern_sync_v1_sync_proto_rawDesc = "" +
 	"\x04echo\x18\x02 \x01(\x04R\x04echo\";\n" +
 	"\aRefused\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
-	"\aremoved\x18\x02 \x01(\bR\aremoved\"A\n" +
+	"\aremoved\x18\x02 \x01(\bR\aremoved\"\xb1\x01\n" +
 	"\x05Query\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1c\n" +
-	"\bdecision\x18\x02 \x01(\tH\x00R\bdecisionB\n" +
+	"\bdecision\x18\x02 \x01(\tH\x00R\bdecision\x12.\n" +
+	"\x04name\x18\x03 \x01(\v2\x18.postern.dns.v1.QuestionH\x00R\x04name\x12>\n" +
+	"\bprogress\x18\x04 \x01(\v2 .postern.dns.v1.ProgressQuestionH\x00R\bprogressB\n" +
 	"\n" +
 	"\bquestion\"\xb4\x01\n" +
 	"\x0eCachedSnapshot\x12/\n" +
@@ -1458,6 +1528,10 @@ var file_postern_sync_v1_sync_proto_goTypes = []any{
 	nil,                             // 18: postern.sync.v1.Hello.HashesEntry
 	(*v1.Decision)(nil),             // 19: postern.edge.v1.Decision
 	(*v1.DecisionSearch)(nil),       // 20: postern.edge.v1.DecisionSearch
+	(*v11.Explanation)(nil),         // 21: postern.dns.v1.Explanation
+	(*v11.Progress)(nil),            // 22: postern.dns.v1.Progress
+	(*v11.Question)(nil),            // 23: postern.dns.v1.Question
+	(*v11.ProgressQuestion)(nil),    // 24: postern.dns.v1.ProgressQuestion
 }
 var file_postern_sync_v1_sync_proto_depIdxs = []int32{
 	2,  // 0: postern.sync.v1.SubscribeRequest.hello:type_name -> postern.sync.v1.Hello
@@ -1471,22 +1545,26 @@ var file_postern_sync_v1_sync_proto_depIdxs = []int32{
 	7,  // 8: postern.sync.v1.Nack.rejections:type_name -> postern.sync.v1.Rejection
 	19, // 9: postern.sync.v1.Answer.decision:type_name -> postern.edge.v1.Decision
 	20, // 10: postern.sync.v1.Answer.search:type_name -> postern.edge.v1.DecisionSearch
-	10, // 11: postern.sync.v1.SubscribeResponse.snapshot:type_name -> postern.sync.v1.Snapshot
-	12, // 12: postern.sync.v1.SubscribeResponse.current:type_name -> postern.sync.v1.Current
-	13, // 13: postern.sync.v1.SubscribeResponse.refused:type_name -> postern.sync.v1.Refused
-	14, // 14: postern.sync.v1.SubscribeResponse.query:type_name -> postern.sync.v1.Query
-	11, // 15: postern.sync.v1.Snapshot.resources:type_name -> postern.sync.v1.Resource
-	0,  // 16: postern.sync.v1.CachedSnapshot.domain:type_name -> postern.sync.v1.Domain
-	10, // 17: postern.sync.v1.CachedSnapshot.snapshot:type_name -> postern.sync.v1.Snapshot
-	1,  // 18: postern.sync.v1.EdgeSync.Subscribe:input_type -> postern.sync.v1.SubscribeRequest
-	16, // 19: postern.sync.v1.EdgeSync.SignCertificate:input_type -> postern.sync.v1.SignCertificateRequest
-	9,  // 20: postern.sync.v1.EdgeSync.Subscribe:output_type -> postern.sync.v1.SubscribeResponse
-	17, // 21: postern.sync.v1.EdgeSync.SignCertificate:output_type -> postern.sync.v1.SignCertificateResponse
-	20, // [20:22] is the sub-list for method output_type
-	18, // [18:20] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	21, // 11: postern.sync.v1.Answer.explanation:type_name -> postern.dns.v1.Explanation
+	22, // 12: postern.sync.v1.Answer.progress:type_name -> postern.dns.v1.Progress
+	10, // 13: postern.sync.v1.SubscribeResponse.snapshot:type_name -> postern.sync.v1.Snapshot
+	12, // 14: postern.sync.v1.SubscribeResponse.current:type_name -> postern.sync.v1.Current
+	13, // 15: postern.sync.v1.SubscribeResponse.refused:type_name -> postern.sync.v1.Refused
+	14, // 16: postern.sync.v1.SubscribeResponse.query:type_name -> postern.sync.v1.Query
+	11, // 17: postern.sync.v1.Snapshot.resources:type_name -> postern.sync.v1.Resource
+	23, // 18: postern.sync.v1.Query.name:type_name -> postern.dns.v1.Question
+	24, // 19: postern.sync.v1.Query.progress:type_name -> postern.dns.v1.ProgressQuestion
+	0,  // 20: postern.sync.v1.CachedSnapshot.domain:type_name -> postern.sync.v1.Domain
+	10, // 21: postern.sync.v1.CachedSnapshot.snapshot:type_name -> postern.sync.v1.Snapshot
+	1,  // 22: postern.sync.v1.EdgeSync.Subscribe:input_type -> postern.sync.v1.SubscribeRequest
+	16, // 23: postern.sync.v1.EdgeSync.SignCertificate:input_type -> postern.sync.v1.SignCertificateRequest
+	9,  // 24: postern.sync.v1.EdgeSync.Subscribe:output_type -> postern.sync.v1.SubscribeResponse
+	17, // 25: postern.sync.v1.EdgeSync.SignCertificate:output_type -> postern.sync.v1.SignCertificateResponse
+	24, // [24:26] is the sub-list for method output_type
+	22, // [22:24] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_postern_sync_v1_sync_proto_init() }
@@ -1503,6 +1581,8 @@ func file_postern_sync_v1_sync_proto_init() {
 	file_postern_sync_v1_sync_proto_msgTypes[7].OneofWrappers = []any{
 		(*Answer_Decision)(nil),
 		(*Answer_Search)(nil),
+		(*Answer_Explanation)(nil),
+		(*Answer_Progress)(nil),
 	}
 	file_postern_sync_v1_sync_proto_msgTypes[8].OneofWrappers = []any{
 		(*SubscribeResponse_Snapshot)(nil),
@@ -1512,6 +1592,8 @@ func file_postern_sync_v1_sync_proto_init() {
 	}
 	file_postern_sync_v1_sync_proto_msgTypes[13].OneofWrappers = []any{
 		(*Query_Decision)(nil),
+		(*Query_Name)(nil),
+		(*Query_Progress)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

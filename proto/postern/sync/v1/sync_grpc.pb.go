@@ -38,8 +38,8 @@ type EdgeSyncClient interface {
 	// Subscribe is one stream for the life of a connection. The client first
 	// sends Subscribe, then an Ack or Nack for each Snapshot. The server sends
 	// Snapshots (coalesced: always the newest version) and, when there is
-	// nothing newer, Current at least every second. It may ask an edge a Query,
-	// which the edge answers when it can; nothing else waits for that.
+	// nothing newer, Current at least every second. It may ask a Query, which the
+	// client answers when it can; nothing else waits for that.
 	Subscribe(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SubscribeRequest, SubscribeResponse], error)
 	// SignCertificate signs a place's own key for the names it serves.
 	SignCertificate(ctx context.Context, in *SignCertificateRequest, opts ...grpc.CallOption) (*SignCertificateResponse, error)
@@ -83,8 +83,8 @@ type EdgeSyncServer interface {
 	// Subscribe is one stream for the life of a connection. The client first
 	// sends Subscribe, then an Ack or Nack for each Snapshot. The server sends
 	// Snapshots (coalesced: always the newest version) and, when there is
-	// nothing newer, Current at least every second. It may ask an edge a Query,
-	// which the edge answers when it can; nothing else waits for that.
+	// nothing newer, Current at least every second. It may ask a Query, which the
+	// client answers when it can; nothing else waits for that.
 	Subscribe(grpc.BidiStreamingServer[SubscribeRequest, SubscribeResponse]) error
 	// SignCertificate signs a place's own key for the names it serves.
 	SignCertificate(context.Context, *SignCertificateRequest) (*SignCertificateResponse, error)
