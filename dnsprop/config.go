@@ -35,7 +35,8 @@ type Config struct {
 	// Transfer are further networks that may; this machine always may.
 	Transfer []netip.Prefix
 	// Cache is what the public resolver and those of VPCs keep, and for how long,
-	// unless Resolvers says otherwise; zero: answers for their TTLs.
+	// unless Resolvers says otherwise; zero: what the profile says, which is nothing
+	// but the TTLs unless it is a custom one.
 	Cache resolver.Options
 	// Resolvers are further ones, and options of the default ones.
 	Resolvers []NamedResolver
@@ -47,8 +48,8 @@ type Config struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 
-	// Resolvers, sorted.
-	public, vpc resolver.Options
+	// Cache and Resolvers, sorted; nil: the profile's.
+	public, vpc *resolver.Options
 	named       []NamedResolver
 }
 

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/posternhq/postern/dnsprop/propagation"
+	"github.com/posternhq/postern/dnsprop/resolver"
 	"github.com/posternhq/postern/dnsprop/zone"
 	dnsv1 "github.com/posternhq/postern/proto/postern/dns/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
@@ -41,6 +42,7 @@ type Rejection struct {
 type settings struct {
 	clock   propagation.Clock
 	profile propagation.Profile
+	cache   resolver.Options // the profile's
 	regions []string
 	faults  []*statev1.DnsFault
 }
@@ -60,6 +62,10 @@ func newSettings(m *dnsv1.Settings) (settings, error) {
 	if err != nil {
 		return settings{}, err
 	}
+	cache, err := resolver.ParseOptions(profile.Resolver)
+	if err != nil {
+		return settings{}, err
+	}
 	for _, region := range m.GetRegions() {
 		if region == "" || strings.ContainsFunc(region, func(r rune) bool {
 			return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-'
@@ -75,6 +81,7 @@ func newSettings(m *dnsv1.Settings) (settings, error) {
 	return settings{
 		clock:   propagation.ClockOf(m.GetClock()),
 		profile: profile,
+		cache:   cache,
 		regions: m.GetRegions(),
 		faults:  m.GetFaults(),
 	}, nil
@@ -114,6 +121,7 @@ func (s *Server) Install(ctx context.Context, u Update) []Rejection {
 			reject(in.settings.Name, err)
 		} else {
 			s.settings = next
+			s.setCaches()
 		}
 	}
 	forgotten := s.installChanges(in, u.Full && s.tracker.index == 0, reject)

@@ -101,7 +101,9 @@ func (r NamedResolver) isDefault() bool { return r.Name == publicName || r.Name 
 // sortResolvers checks c.Resolvers, and sorts them into the options of the default
 // ones and the named ones, each with its address.
 func (c *Config) sortResolvers() error {
-	c.public, c.vpc, c.named = c.Cache, c.Cache, nil
+	if c.public, c.vpc, c.named = nil, nil, nil; c.Cache != (resolver.Options{}) {
+		c.public, c.vpc = &c.Cache, &c.Cache
+	}
 	host, _, err := net.SplitHostPort(c.Resolver)
 	if err != nil {
 		return fmt.Errorf("address of the public resolver: %w", err)
@@ -129,10 +131,10 @@ func (c *Config) sortResolvers() error {
 		seen[r.Name] = true
 		switch r.Name {
 		case publicName:
-			c.public = r.Options
+			c.public = &r.Options
 			continue
 		case vpcName:
-			c.vpc = r.Options
+			c.vpc = &r.Options
 			continue
 		}
 		if r.Listen == "" {
@@ -161,6 +163,23 @@ func (s *Server) newNamed(r NamedResolver) named {
 		return named{r, resolver.Public(s.resolverConfig(r.Options))}
 	}
 	return named{r, resolver.New(s.resolverConfig(r.Options), resolver.VPC{})}
+}
+
+// cacheOf is what a default resolver keeps: by its own options, or else the
+// profile's. s.mu is held.
+func (s *Server) cacheOf(own *resolver.Options) resolver.Options {
+	if own != nil {
+		return *own
+	}
+	return s.settings.cache
+}
+
+// setCaches has the default resolvers keep what the settings say. s.mu is held.
+func (s *Server) setCaches() {
+	s.public.Keep(s.cacheOf(s.cfg.public))
+	for _, v := range s.vpcs {
+		v.resolver.Keep(s.cacheOf(s.cfg.vpc))
+	}
 }
 
 // installNamed gives the resolvers that stand in a VPC its rules; none if it is

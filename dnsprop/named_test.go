@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/posternhq/postern/dnsprop/resolver"
+	dnsv1 "github.com/posternhq/postern/proto/postern/dns/v1"
+	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
 
 // newNamedLab is a lab with named resolvers, by the texts of the flag.
@@ -202,5 +204,47 @@ func FuzzNamedResolver(f *testing.F) {
 		if _, err := New(Config{ID: "dns-1", Network: newMemNet(), Resolvers: []NamedResolver{r}}); err != nil {
 			t.Errorf("%q: %v", text, err)
 		}
+	})
+}
+
+// What a profile says of resolvers goes for the default ones that have no
+// options of their own, from the next answer on.
+func TestProfileSaysWhatResolversKeep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newNamedLab(t, "instant", "corp", "public:negative-ttl=3")
+		l.profile, l.custom = "office", &statev1.DnsProfile{PositiveTtl: 60, NegativeTtl: 7, Resolver: "ttl-min=300,negative-ttl=5"}
+		l.settings()
+		l.vpc(8, nil)
+		nobody := "nobody." + apiZone
+		for at, want := range map[vantage]string{inVPC(8, 1): "5", internet: "3", corp: "7", ns(1): "7"} {
+			l.expect(at, nobody, "NXDOMAIN "+want)
+		}
+		l.set(aliasName, eni)
+		l.expect(inVPC(8, 1), aliasName, eni+" 300")
+		l.custom = &statev1.DnsProfile{PositiveTtl: 60, NegativeTtl: 7}
+		l.settings()
+		l.vpc(9, nil)
+		l.expect(inVPC(8, 1), aliasName, eni+" 300") // it is there
+		l.expect(inVPC(8, 2), aliasName, eni+" 60")
+		l.expect(inVPC(9, 1), aliasName, eni+" 60")
+		rejected := l.srv.Install(t.Context(), Update{Index: l.index + 1, Changed: []Resource{
+			resource("settings", &dnsv1.Settings{Profile: "office", CustomProfile: &statev1.DnsProfile{Resolver: "ttl-mni=5"}}),
+		}})
+		if len(rejected) != 1 || !strings.Contains(rejected[0].Reason, "ttl-mni=5") {
+			t.Errorf("rejections %v", rejected)
+		}
+	})
+}
+
+// Options given to a Server go before a profile's, too.
+func TestConfigGoesBeforeTheProfile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLabWith(t, "instant", resolver.Options{NegativeTTL: resolver.Bounds{Max: 4 * time.Second}})
+		l.profile = "office"
+		l.custom = &statev1.DnsProfile{PositiveTtl: 60, NegativeTtl: 7, Resolver: "negative-ttl=5"}
+		l.settings()
+		l.vpc(8, nil)
+		l.expect(internet, "nobody."+apiZone, "NXDOMAIN 4")
+		l.expect(inVPC(8, 1), "nobody."+apiZone, "NXDOMAIN 4")
 	})
 }

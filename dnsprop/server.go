@@ -82,7 +82,7 @@ func New(cfg Config) (*Server, error) {
 			Number: i, Zones: s.zones.Load, Now: cfg.Now, Shuffle: cfg.Shuffle, MayTransfer: authority.LoopbackAnd(cfg.Transfer),
 		})
 	}
-	s.public = resolver.Public(s.resolverConfig(cfg.public))
+	s.public = resolver.Public(s.resolverConfig(s.cacheOf(cfg.public)))
 	for _, r := range cfg.named {
 		s.named = append(s.named, s.newNamed(r))
 	}

@@ -76,7 +76,7 @@ func (s *Server) installVPC(ctx context.Context, id string, body []byte) error {
 
 // openVPC makes the resolver of a VPC at an address, in place of one at another.
 func (s *Server) openVPC(ctx context.Context, id string, rules resolver.VPC, address netip.AddrPort) error {
-	res := resolver.New(s.resolverConfig(s.cfg.vpc), rules)
+	res := resolver.New(s.resolverConfig(s.cacheOf(s.cfg.vpc)), rules)
 	sock, err := open(ctx, s.cfg.Network, address.String(), s.resolverHandler(res), s.cfg.Logger.With("vpc_id", id))
 	if err != nil {
 		return err

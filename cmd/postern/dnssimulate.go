@@ -183,8 +183,15 @@ func (c *dnsSimulateCmd) config(profile, queries, clients, cache, cacheFlag stri
 			return cfg, fmt.Errorf("--profile-file: %s:%w", c.ProfileFile, err)
 		}
 	}
+	own := cache == ""
+	if own {
+		cache = cfg.Custom.GetResolver()
+	}
 	if cfg.Cache, err = resolver.ParseOptions(cache); err != nil {
 		return cfg, fmt.Errorf("%s: %w", cacheFlag, err)
+	}
+	if own {
+		cfg.Cache.Capacity = 0 // of a server's; names are played one by one here
 	}
 	if cfg.Every, err = simulate.ParseRate(queries); err != nil {
 		return cfg, fmt.Errorf("--queries: %w", err)

@@ -175,6 +175,7 @@ func TestCustomProfile(t *testing.T) {
 	for name, bad := range map[string]*adminv1.Settings{
 		"no name":  {CustomDnsProfile: content},
 		"built in": {DnsProfile: proto.String("aws"), CustomDnsProfile: content},
+		"resolver": {DnsProfile: proto.String("office"), CustomDnsProfile: &statev1.DnsProfile{Resolver: "ttl=x"}},
 		"content":  {DnsProfile: proto.String("office"), CustomDnsProfile: &statev1.DnsProfile{Lost: 2}},
 		"unknown":  {DnsProfile: proto.String("office")},
 	} {

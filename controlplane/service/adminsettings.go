@@ -12,6 +12,7 @@ import (
 	"github.com/posternhq/postern/controlplane/apierr"
 	"github.com/posternhq/postern/controlplane/state"
 	"github.com/posternhq/postern/dnsprop/propagation"
+	"github.com/posternhq/postern/dnsprop/resolver"
 	adminv1 "github.com/posternhq/postern/proto/postern/admin/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
@@ -83,7 +84,11 @@ func (a *admin) UpdateSettings(ctx context.Context, req *adminv1.UpdateSettingsR
 			if content == nil && given.GetDnsProfile() == before.GetDnsProfile() {
 				content = before.GetCustomDnsProfile() // named again
 			}
-			if _, err := propagation.Resolve(given.GetDnsProfile(), content); err != nil {
+			_, err := propagation.Resolve(given.GetDnsProfile(), content)
+			if err == nil {
+				_, err = resolver.ParseOptions(content.GetResolver())
+			}
+			if err != nil {
 				return nil, apierr.BadRequest("Invalid dns-profile: %v", err)
 			}
 			after.DnsProfile, after.CustomDnsProfile = given.GetDnsProfile(), content

@@ -2,7 +2,7 @@
 // --dns-profile-file takes it: strictly, with positions in its errors.
 //
 // It owns the form of the file. What a profile means, and the limits of its
-// numbers, are dnsprop/propagation's. Parse may be called from any goroutine.
+// numbers, are dnsprop/propagation's, and dnsprop/resolver's of its options. Parse may be called from any goroutine.
 package profilefile
 
 import (
@@ -17,6 +17,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 
 	"github.com/posternhq/postern/dnsprop/propagation"
+	"github.com/posternhq/postern/dnsprop/resolver"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
 
@@ -75,8 +76,14 @@ func (p *profile) key(key string, n ast.Node) (err error) {
 		c.Reorder, err = boolean(n)
 	case "lag":
 		c.Lag, err = duration(n)
+	case "resolver":
+		if c.Resolver, err = text(n); err == nil {
+			if _, invalid := resolver.ParseOptions(c.Resolver); invalid != nil {
+				err = at(n, "%v", invalid)
+			}
+		}
 	default:
-		return at(n, "no such key: %q is not one of name, enqueue, sync, pending, lost, positive-ttl, negative-ttl, reorder, lag", key)
+		return at(n, "no such key: %q is not one of name, enqueue, sync, pending, lost, positive-ttl, negative-ttl, reorder, lag, resolver", key)
 	}
 	if err != nil {
 		return err

@@ -43,6 +43,7 @@ positive-ttl: 60s
 negative-ttl: 5m
 reorder: true
 lag: 1500ms
+resolver: ttl-min=90,serve-stale=1d
 `
 
 func TestParse(t *testing.T) {
@@ -55,7 +56,7 @@ func TestParse(t *testing.T) {
 		Enqueue:  &statev1.DelayDistribution{Kind: "lognormal", Values: []int64{20_000 * ms}, Sigma: 0.6},
 		Sync:     &statev1.DelayDistribution{Kind: "empirical", Values: []int64{500 * ms, 1500 * ms, 2500 * ms}},
 		Endpoint: &statev1.DelayDistribution{Kind: "uniform", Values: []int64{60_000 * ms, 180_000 * ms}},
-		Lost:     0.05, PositiveTtl: 60, NegativeTtl: 300, Reorder: true, Lag: 1500 * ms,
+		Lost:     0.05, PositiveTtl: 60, NegativeTtl: 300, Reorder: true, Lag: 1500 * ms, Resolver: "ttl-min=90,serve-stale=1d",
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" || name != "office" {
 		t.Errorf("%s (-want +got):\n%s", name, diff)
@@ -96,6 +97,8 @@ func TestErrors(t *testing.T) {
 		{"an empty name", `name: ""`, "1:7: dns profile"},
 		{"a number for a name", "name: 5", "1:7: want text"},
 		{"probability", "name: a\nlost: 1", "2:7: dns profile \"a\": lost"},
+		{"resolver options", "name: a\nresolver: ttl-min=x", `2:11: resolver option "ttl-min=x": want seconds`},
+		{"no resolver options", "name: a\nresolver: {ttl-min: 5}", "2:11: want text"},
 		{"not a number", "name: a\nlost: .nan", "2:7: want a number"},
 		{"text for a number", "name: a\nlost: often", "2:7: want a number"},
 		{"text for true", "name: a\nreorder: maybe", "2:10: want true or false"},

@@ -12,12 +12,13 @@ import (
 const maxTTL = 7 * 24 * time.Hour
 
 // Resolve is the profile of a name with its content as recorded; no content
-// means a built-in one. It reports content that is out of its limits.
+// means a built-in one. It reports content that is out of its limits, but for the
+// resolver options, which it leaves to who reads them.
 func Resolve(name string, content *statev1.DnsProfile) (Profile, error) {
 	if content == nil {
 		return Lookup(name)
 	}
-	p := Profile{Name: name, Lost: content.GetLost(), Reorder: content.GetReorder(), Lag: time.Duration(content.GetLag())}
+	p := Profile{Name: name, Lost: content.GetLost(), Reorder: content.GetReorder(), Lag: time.Duration(content.GetLag()), Resolver: content.GetResolver()}
 	if err := checkName(name); err != nil {
 		return Profile{}, err
 	}

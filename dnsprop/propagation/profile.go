@@ -34,6 +34,9 @@ type Profile struct {
 	// reordered, and one authority, which the seed picks, is late by Lag.
 	Reorder bool
 	Lag     time.Duration
+	// Resolver is what the default resolvers keep, unless they are told otherwise:
+	// options for resolver.ParseOptions.
+	Resolver string
 }
 
 var profiles = []Profile{

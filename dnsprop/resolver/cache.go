@@ -168,6 +168,15 @@ func (c *cache) remove(el *list.Element) {
 	c.recent.Remove(el)
 }
 
+// resize changes how many names there is room for.
+func (c *cache) resize(capacity int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.capacity = capacity; len(c.names) > c.capacity; {
+		c.remove(c.recent.Back())
+	}
+}
+
 func (c *cache) flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -145,3 +145,22 @@ func TestLookupAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestCacheResized(t *testing.T) {
+	c := newCache(4)
+	for i := range 4 {
+		c.store(fmt.Sprintf("%d.", i), dns.TypeA, answer(true, 0, 100))
+	}
+	lookup(c, "0.", dns.TypeA, 1)
+	c.resize(2)
+	for i, want := range []bool{true, false, false, true} {
+		if got, _ := lookup(c, fmt.Sprintf("%d.", i), dns.TypeA, 2); (got != nil) != want {
+			t.Errorf("name %d: cached %v", i, got != nil)
+		}
+	}
+	c.resize(3)
+	c.store("4.", dns.TypeA, answer(true, 0, 100))
+	if len(c.names) != 3 || c.recent.Len() != 3 {
+		t.Errorf("%d names, %d in order", len(c.names), c.recent.Len())
+	}
+}

@@ -59,8 +59,9 @@ type PrivateZone struct {
 
 // Resolver is the resolver of one VPC, or the public one.
 type Resolver struct {
-	cfg   Config
-	rules atomic.Pointer[rules]
+	cfg     Config // but for Cache, which is in options
+	options atomic.Pointer[Options]
+	rules   atomic.Pointer[rules]
 }
 
 // rules is a VPC with the caches of its zones, the first AZ's first.
@@ -86,20 +87,33 @@ func New(cfg Config, vpc VPC) *Resolver {
 	if cfg.Shuffle == nil {
 		cfg.Shuffle = rand.Shuffle
 	}
-	if cfg.Cache.Capacity == 0 {
-		cfg.Cache.Capacity = DefaultCapacity
-	}
 	r := &Resolver{cfg: cfg}
+	r.Keep(cfg.Cache)
 	r.Install(vpc)
 	return r
 }
 
+// Keep changes what the caches keep. Answers that are there keep their time, but
+// for those that a smaller capacity has no room for. Only one Keep or Install at
+// a time.
+func (r *Resolver) Keep(o Options) {
+	if o.Capacity == 0 {
+		o.Capacity = DefaultCapacity
+	}
+	r.options.Store(&o)
+	if rules := r.rules.Load(); rules != nil {
+		for c := range rules.all() {
+			c.resize(o.Capacity)
+		}
+	}
+}
+
 // Install changes the VPC's rules at once, while the caches of its
-// availability zones stay. Only one Install at a time.
+// availability zones stay. Only one Install or Keep at a time.
 func (r *Resolver) Install(vpc VPC) {
 	next := &rules{vpc: vpc, zones: availabilityZones(vpc)}
 	for _, az := range next.zones {
-		next.caches = append(next.caches, r.rules.Load().in(az).with(vpc.Zones, r.cfg.Cache.Capacity))
+		next.caches = append(next.caches, r.rules.Load().in(az).with(vpc.Zones, r.options.Load().Capacity))
 	}
 	r.rules.Store(next)
 }
@@ -164,7 +178,7 @@ func (r *Resolver) RespondPlain(key []byte, qtype uint16, source netip.Addr) (me
 		cache = caches.hosted[p.Hosted]
 	}
 	e := cache.recall(key, qtype, at)
-	if e == nil || e.Follow != "" || e.Cut != "" || r.cfg.Cache.Prefetch && e.Old(at) {
+	if e == nil || e.Follow != "" || e.Cut != "" || e.Old(at) && r.options.Load().Prefetch {
 		return message.Plain{}, false
 	}
 	plain.Facts = e.facts(set, e.Expires-at)
@@ -221,7 +235,7 @@ func (r *Resolver) resolve(c *cache, private string, q message.Query) (reply mes
 			return message.Reply{Rcode: dns.RcodeServerFailure, Errors: why}, ""
 		}
 	}
-	if r.cfg.Cache.Prefetch && e != nil && e.Old(at) {
+	if e != nil && e.Old(at) && r.options.Load().Prefetch {
 		r.ask(c, set, private, q, at, false)
 	}
 	left := int64(StaleTTL)
@@ -296,9 +310,9 @@ func (r *Resolver) answering(set *zone.Set, private, name string, at int64) (fro
 // zones has, SOA and NS records, goes by the SOA's TTL, as a negative answer does.
 func (r *Resolver) span(a authority.Answer, q message.Query, at int64) Span {
 	if !a.RRset.Empty() && (a.Zone.Hosted() || q.Type == dns.TypeA || q.Type == dns.TypeANY) {
-		return r.cfg.Cache.Span(at, true, a.TTL)
+		return r.options.Load().Span(at, true, a.TTL)
 	}
-	return r.cfg.Cache.Span(at, false, a.NegativeTTL)
+	return r.options.Load().Span(at, false, a.NegativeTTL)
 }
 
 // Stale returns the last instant at which a cache here may still answer for
@@ -315,9 +329,7 @@ func (r *Resolver) Stale(c *zone.Change, at int64) int64 {
 
 // Flush forgets every answer.
 func (r *Resolver) Flush() {
-	for _, caches := range r.rules.Load().caches {
-		for c := range caches.all() {
-			c.flush()
-		}
+	for c := range r.rules.Load().all() {
+		c.flush()
 	}
 }

@@ -48,6 +48,18 @@ func (s caches) with(zones []PrivateZone, capacity int) caches {
 	return next
 }
 
+func (s *rules) all() iter.Seq[*cache] {
+	return func(yield func(*cache) bool) {
+		for _, caches := range s.caches {
+			for c := range caches.all() {
+				if !yield(c) {
+					return
+				}
+			}
+		}
+	}
+}
+
 func (s caches) all() iter.Seq[*cache] {
 	return func(yield func(*cache) bool) {
 		if !yield(s.public) {

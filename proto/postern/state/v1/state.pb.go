@@ -2616,7 +2616,8 @@ type DnsProfile struct {
 	NegativeTtl   int64                  `protobuf:"varint,5,opt,name=negative_ttl,json=negativeTtl,proto3" json:"negative_ttl,omitempty"` // seconds
 	Endpoint      *DelayDistribution     `protobuf:"bytes,6,opt,name=endpoint,proto3" json:"endpoint,omitempty"`                           // states "pending" and "deleting"
 	Reorder       bool                   `protobuf:"varint,7,opt,name=reorder,proto3" json:"reorder,omitempty"`
-	Lag           int64                  `protobuf:"varint,8,opt,name=lag,proto3" json:"lag,omitempty"` // nanoseconds, of one authority
+	Lag           int64                  `protobuf:"varint,8,opt,name=lag,proto3" json:"lag,omitempty"`          // nanoseconds, of one authority
+	Resolver      string                 `protobuf:"bytes,9,opt,name=resolver,proto3" json:"resolver,omitempty"` // what the default resolvers keep: options as --resolver has them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2705,6 +2706,13 @@ func (x *DnsProfile) GetLag() int64 {
 		return x.Lag
 	}
 	return 0
+}
+
+func (x *DnsProfile) GetResolver() string {
+	if x != nil {
+		return x.Resolver
+	}
+	return ""
 }
 
 // DelayDistribution has one kind; times are in nanoseconds.
@@ -3166,7 +3174,7 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\x05place\x18\x05 \x01(\tR\x05place\x12\x10\n" +
 	"\x03lag\x18\x06 \x01(\x03R\x03lag\x12\x15\n" +
 	"\x06set_at\x18\a \x01(\x03R\x05setAt\x12\x17\n" +
-	"\aends_at\x18\b \x01(\x03R\x06endsAt\"\xcb\x02\n" +
+	"\aends_at\x18\b \x01(\x03R\x06endsAt\"\xe7\x02\n" +
 	"\n" +
 	"DnsProfile\x12=\n" +
 	"\aenqueue\x18\x01 \x01(\v2#.postern.state.v1.DelayDistributionR\aenqueue\x127\n" +
@@ -3176,7 +3184,8 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\fnegative_ttl\x18\x05 \x01(\x03R\vnegativeTtl\x12?\n" +
 	"\bendpoint\x18\x06 \x01(\v2#.postern.state.v1.DelayDistributionR\bendpoint\x12\x18\n" +
 	"\areorder\x18\a \x01(\bR\areorder\x12\x10\n" +
-	"\x03lag\x18\b \x01(\x03R\x03lag\"U\n" +
+	"\x03lag\x18\b \x01(\x03R\x03lag\x12\x1a\n" +
+	"\bresolver\x18\t \x01(\tR\bresolver\"U\n" +
 	"\x11DelayDistribution\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
 	"\x06values\x18\x02 \x03(\x03R\x06values\x12\x14\n" +
