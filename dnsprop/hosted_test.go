@@ -58,6 +58,8 @@ func (l *lab) hosted(profile string, zone *statev1.ZoneRef, lines ...string) *dn
 	l.t.Helper()
 	c := l.change("unused.")
 	c.Change.Profile, c.Change.Zone, c.Change.Records = profile, zone, hostedRecords(zone, lines...)
+	c.Change.LostAt, c.Change.ReorderedAt, c.Change.Lag = 0, 0, nil // what befell the unused name
+	propagation.Befall(c.GetChange(), l.faults)
 	l.put(c)
 	return c
 }
