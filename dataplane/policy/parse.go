@@ -20,13 +20,26 @@ func Parse(doc []byte) (*Document, error) {
 	return d, nil
 }
 
-func parse(text []byte) (*Document, *Error) {
+// ParseTrust reads the policy of a role that says who may assume it. Such a
+// policy is for this one resource, so no statement has a Resource, each has a
+// Principal, and its actions are those of STS. Compile makes its Program.
+func ParseTrust(doc []byte) (*Document, error) {
+	d, err := parseAs(doc, true)
+	if err != nil {
+		return nil, err // not a typed nil
+	}
+	return d, nil
+}
+
+func parse(text []byte) (*Document, *Error) { return parseAs(text, false) }
+
+func parseAs(text []byte, trust bool) (*Document, *Error) {
 	src := &source{text: bytes.Clone(text)}
 	root, err := readJSON(src)
 	if err != nil {
 		return nil, err
 	}
-	p := parser{src: src, doc: &Document{src: src}}
+	p := parser{src: src, doc: &Document{src: src}, trust: trust}
 	if err := p.document(root); err != nil {
 		return nil, err
 	}
@@ -34,8 +47,9 @@ func parse(text []byte) (*Document, *Error) {
 }
 
 type parser struct {
-	src *source
-	doc *Document
+	src   *source
+	doc   *Document
+	trust bool // of a role
 }
 
 func (p *parser) document(root node) *Error {
@@ -142,15 +156,42 @@ func (p *parser) statement(path string, n node) (statement, *Error) {
 			return s, err
 		}
 	}
+	if p.trust {
+		return s, p.trusting(&s, effect)
+	}
 	switch {
 	case !effect:
-		return s, p.src.errorf(path, n.offset, `Effect is missing; write "Effect": "Allow" or "Effect": "Deny"`)
+		return s, p.src.errorf(path, n.offset, missingEffect)
 	case s.action == nil:
 		return s, p.src.errorf(path, n.offset, `Action or NotAction is missing; write "Action": "execute-api:Invoke"`)
 	case s.resource == nil:
 		return s, p.src.errorf(path, n.offset, `Resource or NotResource is missing; write "Resource": "execute-api:/*"`)
 	}
 	return s, nil
+}
+
+const missingEffect = `Effect is missing; write "Effect": "Allow" or "Effect": "Deny"`
+
+// trusting checks a statement of a trust policy and gives it the resource that
+// it is for without saying so.
+func (p *parser) trusting(s *statement, effect bool) *Error {
+	switch {
+	case !effect:
+		return p.src.errorf(s.path, s.offset, missingEffect)
+	case s.resource != nil:
+		return p.src.errorf(s.path+"."+s.resource.name, s.resource.offset, "a trust policy is for its role; leave %s out", s.resource.name)
+	case s.principal == nil || s.principal.negated:
+		return p.src.errorf(s.path, s.offset, `Principal is missing; write "Principal": {"AWS": "111122223333"} to trust an account`)
+	case s.action == nil || s.action.negated:
+		return p.src.errorf(s.path, s.offset, `Action is missing; write "Action": "sts:AssumeRole"`)
+	}
+	for i, e := range s.action.values {
+		if !strings.HasPrefix(strings.ToLower(e.text), "sts:") {
+			return p.src.errorf(indexed(s.path+"."+s.action.name, s.action.values, i), e.offset, "%q: a trust policy is about actions of STS only", e.text)
+		}
+	}
+	s.resource = &element{name: "Resource", offset: s.offset, values: entries{{text: "*", offset: s.offset}}}
+	return nil
 }
 
 func (p *parser) exclusive(path string, m *member, name string) *Error {
