@@ -3,8 +3,8 @@
 // `member` options of the .proto files declare them.
 //
 // Violations are collected over the whole request and reported in the words of
-// the service's protocol: API Gateway names all of them in one
-// ValidationException, EC2 names the first missing parameter. What a value
+// the service's protocol: API Gateway, IAM and STS name all of them in one
+// answer, EC2 names the first missing parameter. What a value
 // means is left to the services.
 //
 // The package is pure: no I/O, no clock. Validate may be called from any
@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
@@ -39,14 +40,14 @@ func Validate(method string, request proto.Message) error {
 	if msg.Descriptor() != m.input.desc {
 		return nil
 	}
-	if m.protocol != awsv1.Protocol_KIND_REST_JSON {
+	if m.protocol != awsv1.Protocol_KIND_REST_JSON && m.protocol != awsv1.Protocol_KIND_QUERY {
 		return missingParameter(m, msg)
 	}
 	// Constraints of the body come before those of the URI when both fail.
 	var inBody, inURI []string
 	for i := range m.input.fields {
 		f := &m.input.fields[i]
-		if m.uri[f.desc.Name()] {
+		if m.uri[f.desc.Name()] || m.protocol == awsv1.Protocol_KIND_QUERY {
 			inURI = f.check(inURI, msg, f.desc.JSONName())
 		} else {
 			inBody = f.check(inBody, msg, m.name+"Input."+f.desc.JSONName())
@@ -62,7 +63,7 @@ func Validate(method string, request proto.Message) error {
 	return apierr.Validation("%d validation errors detected: %s", len(violations), strings.Join(violations, "; "))
 }
 
-// missingParameter is the check of the query protocols.
+// missingParameter is the check of EC2, and of Route 53.
 func missingParameter(m *method, msg protoreflect.Message) error {
 	for i := range m.input.fields {
 		f := &m.input.fields[i]
@@ -100,6 +101,7 @@ type field struct {
 	values   []string
 	pattern  *regexp.Regexp
 	text     string // the pattern as written
+	min, max *int64 // of the length of a text or list, or of a number's value
 	message  *shape // of a message, or of a list's entries
 	list     protoreflect.FieldDescriptor
 }
@@ -120,6 +122,9 @@ func (f *field) check(to []string, msg protoreflect.Message, path string) []stri
 		return to
 	case f.desc.IsList() && f.message != nil:
 		list := value.List()
+		for _, broken := range f.outside(int64(list.Len()), "length") {
+			to = append(to, fmt.Sprintf("Value at '%s' failed to satisfy constraint: %s", path, broken))
+		}
 		for i := range list.Len() {
 			to = f.message.check(to, list.Get(i).Message(), fmt.Sprintf("%s.%d.member", path, i+1))
 		}
@@ -131,10 +136,36 @@ func (f *field) check(to []string, msg protoreflect.Message, path string) []stri
 	case f.desc.Kind() == protoreflect.StringKind:
 		text := value.String()
 		for _, broken := range f.broken(text) {
-			to = append(to, fmt.Sprintf("Value '%s' at '%s' failed to satisfy constraint: %s", text, path, broken))
+			to = append(to, fmt.Sprintf("Value '%s' at '%s' failed to satisfy constraint: %s", shortened(text), path, broken))
+		}
+	case f.desc.Kind() == protoreflect.Int32Kind:
+		for _, broken := range f.outside(value.Int(), "value") {
+			to = append(to, fmt.Sprintf("Value '%d' at '%s' failed to satisfy constraint: %s", value.Int(), path, broken))
 		}
 	}
 	return to
+}
+
+// maxShown is how much of a value is repeated, in bytes: it may be a whole
+// policy, and errors travel in headers.
+const maxShown = 1000
+
+func shortened(text string) string {
+	if len(text) <= maxShown {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxShown], "") + "..."
+}
+
+// outside returns the bounds that a number is not within.
+func (f *field) outside(n int64, of string) []string {
+	switch {
+	case f.min != nil && n < *f.min:
+		return []string{fmt.Sprintf("Member must have %s greater than or equal to %d", of, *f.min)}
+	case f.max != nil && n > *f.max:
+		return []string{fmt.Sprintf("Member must have %s less than or equal to %d", of, *f.max)}
+	}
+	return nil
 }
 
 func (s *shape) check(to []string, msg protoreflect.Message, path string) []string {
@@ -171,6 +202,7 @@ func (f *field) broken(text string) []string {
 	if f.values != nil && !contains(f.values, text) {
 		out = append(out, "Member must satisfy enum value set: ["+strings.Join(f.values, ", ")+"]")
 	}
+	out = append(out, f.outside(int64(utf8.RuneCountInString(text)), "length")...)
 	if f.pattern != nil && !f.pattern.MatchString(text) {
 		out = append(out, "Member must satisfy regular expression pattern: "+f.text)
 	}
@@ -265,6 +297,9 @@ func newShape(desc protoreflect.MessageDescriptor, seen map[protoreflect.FullNam
 		fd := all.Get(i)
 		member, _ := proto.GetExtension(fd.Options(), awsv1.E_Member).(*awsv1.Member)
 		f := field{desc: fd, query: member.GetQuery(), required: member.GetRequired(), values: member.GetValues(), text: member.GetPattern()}
+		if member != nil {
+			f.min, f.max = member.Min, member.Max
+		}
 		if f.text != "" {
 			f.pattern = regexp.MustCompile(`^(?:` + f.text + `)$`)
 		}
@@ -277,7 +312,7 @@ func newShape(desc protoreflect.MessageDescriptor, seen map[protoreflect.FullNam
 				f.message = below
 			}
 		}
-		if f.required || f.values != nil || f.pattern != nil || f.message != nil {
+		if f.required || f.values != nil || f.pattern != nil || f.min != nil || f.max != nil || f.message != nil {
 			s.fields = append(s.fields, f)
 			s.inner = true
 		}

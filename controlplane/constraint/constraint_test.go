@@ -2,6 +2,8 @@ package constraint
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -11,11 +13,13 @@ import (
 	apigatewayv1 "github.com/posternhq/postern/proto/postern/apigateway/v1"
 	awsv1 "github.com/posternhq/postern/proto/postern/aws/v1"
 	ec2v1 "github.com/posternhq/postern/proto/postern/ec2/v1"
+	iamv1 "github.com/posternhq/postern/proto/postern/iam/v1"
 )
 
 const (
 	apigateway = "/postern.apigateway.v1.ApiGateway/"
 	ec2        = "/postern.ec2.v1.EC2/"
+	iam        = "/postern.iam.v1.IAM/"
 )
 
 func TestValidate(t *testing.T) {
@@ -69,6 +73,18 @@ func TestValidate(t *testing.T) {
 		{"ec2 names the first that is missing", ec2 + "CreateVpcEndpoint", &ec2v1.CreateVpcEndpointRequest{}, apierr.KindInvalid, "The request must contain the parameter vpcId"},
 		{"ec2 lists by their query name", ec2 + "DeleteVpcEndpoints", &ec2v1.DeleteVpcEndpointsRequest{}, apierr.KindInvalid, "The request must contain the parameter vpcEndpointId"},
 		{"ec2 complete", ec2 + "DeleteVpc", &ec2v1.DeleteVpcRequest{VpcId: str("vpc-1")}, 0, ""},
+		{"query services name all", iam + "CreateUser", &iamv1.CreateUserRequest{UserName: str("a b"), Path: str("x")}, apierr.KindValidation,
+			`2 validation errors detected: Value 'x' at 'path' failed to satisfy constraint: Member must satisfy regular expression pattern: (/)|(/[!-~]+/); Value 'a b' at 'userName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\w+=,.@-]+`},
+		{"too long", iam + "GetUser", &iamv1.GetUserRequest{UserName: str(strings.Repeat("a", 129))}, apierr.KindValidation,
+			"1 validation error detected: Value '" + strings.Repeat("a", 129) + "' at 'userName' failed to satisfy constraint: Member must have length less than or equal to 128"},
+		{"too large", iam + "ListUsers", &iamv1.ListUsersRequest{MaxItems: proto.Int32(1001)}, apierr.KindValidation,
+			"1 validation error detected: Value '1001' at 'maxItems' failed to satisfy constraint: Member must have value less than or equal to 1000"},
+		{"too small", iam + "ListUsers", &iamv1.ListUsersRequest{MaxItems: proto.Int32(0)}, apierr.KindValidation,
+			"1 validation error detected: Value '0' at 'maxItems' failed to satisfy constraint: Member must have value greater than or equal to 1"},
+		{"too many", iam + "TagUser", &iamv1.TagUserRequest{UserName: str("a"), Tags: slices.Repeat([]*iamv1.Tag{{Key: str("k"), Value: str("")}}, 51)}, apierr.KindValidation,
+			"1 validation error detected: Value at 'tags' failed to satisfy constraint: Member must have length less than or equal to 50"},
+		{"long values are cut", iam + "GetPolicy", &iamv1.GetPolicyRequest{PolicyArn: str(strings.Repeat("a", 2049))}, apierr.KindValidation,
+			"1 validation error detected: Value '" + strings.Repeat("a", 1000) + "...' at 'policyArn' failed to satisfy constraint: Member must have length less than or equal to 2048"},
 		{"not an AWS service", "/postern.admin.v1.Admin/Reset", &adminv1.ResetRequest{}, 0, ""},
 		{"unknown method", "/nobody.v1.Nothing/Do", &adminv1.ResetRequest{}, 0, ""},
 		{"another method's request", apigateway + "CreateRestApi", &adminv1.ResetRequest{}, 0, ""},

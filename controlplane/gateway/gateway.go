@@ -3,7 +3,7 @@
 //
 //   - API Gateway (REST-JSON) and Route 53 (REST-XML) are routed by
 //     grpc-gateway; bodies, statuses and errors are written here.
-//   - EC2 and STS (query in, XML out) have one codec for all their actions.
+//   - EC2, IAM and STS (query in, XML out) have one codec for all their actions.
 //
 // Both are driven by the descriptors and the options of the .proto files: no
 // operation has code of its own. The credential scope of the signature names
@@ -39,6 +39,7 @@ import (
 	apigatewayv1 "github.com/posternhq/postern/proto/postern/apigateway/v1"
 	awsv1 "github.com/posternhq/postern/proto/postern/aws/v1"
 	ec2v1 "github.com/posternhq/postern/proto/postern/ec2/v1"
+	iamv1 "github.com/posternhq/postern/proto/postern/iam/v1"
 	route53v1 "github.com/posternhq/postern/proto/postern/route53/v1"
 	stsv1 "github.com/posternhq/postern/proto/postern/sts/v1"
 )
@@ -82,7 +83,7 @@ type Gateway struct {
 	origin *http.CrossOriginProtection
 
 	apigateway, route53 *restService
-	ec2, sts            *queryService
+	ec2, iam, sts       *queryService
 }
 
 type extra struct {
@@ -138,6 +139,9 @@ func (g *Gateway) register() error {
 		return err
 	}
 	if g.ec2, err = newQueryService(g, service(ec2v1.File_postern_ec2_v1_ec2_proto), names(missingEC2)); err != nil {
+		return err
+	}
+	if g.iam, err = newQueryService(g, service(iamv1.File_postern_iam_v1_iam_proto), names(missingIAM)); err != nil {
 		return err
 	}
 	g.sts, err = newQueryService(g, service(stsv1.File_postern_sts_v1_sts_proto), names(missingSTS))
@@ -207,7 +211,7 @@ func (g *Gateway) serveAWS(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	values := query
-	if c.service == "ec2" || c.service == "sts" || (c.service == "" && r.URL.Path == "/" && isForm(r)) {
+	if g.query(c.service) != nil || (c.service == "" && r.URL.Path == "/" && isForm(r)) {
 		if values, bad = addForm(query, r, data); bad != nil {
 			g.fail(w, r, c, protocol, bad)
 			return
@@ -219,25 +223,38 @@ func (g *Gateway) serveAWS(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) dispatch(w http.ResponseWriter, r *http.Request, c *call, protocol *awsv1.Protocol, values url.Values, data []byte) {
 	action := values.Get("Action")
 	switch {
-	case c.service == "ec2":
-		g.ec2.serve(w, r, c, values)
-	case c.service == "sts":
-		g.sts.serve(w, r, c, values)
+	case g.query(c.service) != nil:
+		g.query(c.service).serve(w, r, c, values)
 	case c.service == "apigateway":
 		g.apigateway.serve(w, r, c, data)
 	case c.service == "route53":
 		g.route53.serve(w, r, c, data)
 	case c.service != "":
-		g.fail(w, r, c, protocol, apierr.Unsupported("Postern does not serve %q; it has apigateway, ec2, sts and route53", c.service))
+		g.fail(w, r, c, protocol, apierr.Unsupported("Postern does not serve %q; it has apigateway, ec2, iam, sts and route53", c.service))
 	case strings.HasPrefix(r.URL.Path, "/2013-04-01/"):
 		g.route53.serve(w, r, c, data)
 	case r.URL.Path != "/" || action == "":
 		g.apigateway.serve(w, r, c, data)
 	case g.sts.knows(action):
 		g.sts.serve(w, r, c, values)
+	case g.iam.knows(action):
+		g.iam.serve(w, r, c, values)
 	default:
 		g.ec2.serve(w, r, c, values)
 	}
+}
+
+// query returns the service of a query protocol that has the signing name.
+func (g *Gateway) query(signingName string) *queryService {
+	switch signingName {
+	case "ec2":
+		return g.ec2
+	case "iam":
+		return g.iam
+	case "sts":
+		return g.sts
+	}
+	return nil
 }
 
 // protocol returns the protocol in which a request is answered that is refused
@@ -248,10 +265,8 @@ func (g *Gateway) protocol(c *call, r *http.Request, query url.Values) *awsv1.Pr
 		return g.apigateway.protocol
 	case c.service == "route53":
 		return g.route53.protocol
-	case c.service == "sts":
-		return g.sts.protocol
-	case c.service == "ec2":
-		return g.ec2.protocol
+	case g.query(c.service) != nil:
+		return g.query(c.service).protocol
 	case c.service != "" && (query.Has("Action") || isForm(r)):
 		return &awsv1.Protocol{Kind: awsv1.Protocol_KIND_QUERY}
 	case c.service != "":

@@ -208,7 +208,7 @@ func TestRefused(t *testing.T) {
 		contains                   string
 	}{
 		{"service that Postern lacks", "POST", "/", "{}", []string{"Authorization", signature("a", "us-east-1", "dynamodb")}, 501, `"message"`},
-		{"query service that Postern lacks", "POST", "/", "Action=ListUsers", []string{"Authorization", signature("a", "us-east-1", "iam"), "Content-Type", formType}, 501, "<ErrorResponse><Error><Type>Receiver</Type><Code>NotImplemented</Code>"},
+		{"query service that Postern lacks", "POST", "/", "Action=ListQueues", []string{"Authorization", signature("a", "us-east-1", "sqs"), "Content-Type", formType}, 501, "<ErrorResponse><Error><Type>Receiver</Type><Code>NotImplemented</Code>"},
 		{"region that is none", "GET", "/restapis", "", []string{"Authorization", signature("a", "us..east", "apigateway")}, 403, "Credential should be scoped to a valid region."},
 		{"another site's page", "POST", "/restapis", "{}", []string{"Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site"}, 403, "Refused"},
 		{"another site's image", "GET", "/?Action=DeleteVpc&VpcId=vpc-1", "", []string{"Sec-Fetch-Site", "cross-site"}, 403, "Refused"},

@@ -113,9 +113,12 @@ func (s *queryService) document(a *action, c *call, out protoreflect.Message) []
 		writeXMLTextElement(&b, "requestId", c.requestID)
 		writeXML(&b, out)
 	} else {
-		b.WriteString("<" + a.name + "Result>")
-		writeXML(&b, out)
-		b.WriteString("</" + a.name + "Result><ResponseMetadata>")
+		if out.Descriptor().Fields().Len() > 0 {
+			b.WriteString("<" + a.name + "Result>")
+			writeXML(&b, out)
+			b.WriteString("</" + a.name + "Result>")
+		}
+		b.WriteString("<ResponseMetadata>")
 		writeXMLTextElement(&b, "RequestId", c.requestID)
 		b.WriteString("</ResponseMetadata>")
 	}

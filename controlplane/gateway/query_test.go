@@ -17,6 +17,7 @@ import (
 
 	"github.com/posternhq/postern/controlplane/apierr"
 	ec2v1 "github.com/posternhq/postern/proto/postern/ec2/v1"
+	iamv1 "github.com/posternhq/postern/proto/postern/iam/v1"
 	stsv1 "github.com/posternhq/postern/proto/postern/sts/v1"
 )
 
@@ -44,6 +45,7 @@ func TestQueryRequests(t *testing.T) {
 			},
 		},
 		{"numbers order a list, with gaps and past nine", "Action=DescribeVpcs&VpcId.10=c&VpcId.2=b&VpcId.1=a", &ec2v1.DescribeVpcsRequest{VpcIds: []string{"a", "b", "c"}}},
+		{"iam, told by its action", "Action=CreateUser&UserName=a&Tags.member.1.Key=k&Tags.member.1.Value=v", &iamv1.CreateUserRequest{UserName: str("a"), Tags: []*iamv1.Tag{{Key: str("k"), Value: str("v")}}}},
 		{"the older spelling of a list", "Action=DescribeVpcs&VpcId.member.1=a&VpcId.member.2=b", &ec2v1.DescribeVpcsRequest{VpcIds: []string{"a", "b"}}},
 		{"an empty list", "Action=DescribeVpcs&VpcId=", &ec2v1.DescribeVpcsRequest{}},
 		{"attribute", "Action=ModifyVpcAttribute&VpcId=vpc-1&EnableDnsHostnames.Value=false", &ec2v1.ModifyVpcAttributeRequest{VpcId: str("vpc-1"), EnableDnsHostnames: &ec2v1.AttributeBooleanValue{Value: proto.Bool(false)}}},
@@ -187,6 +189,11 @@ func TestQueryAnswers(t *testing.T) {
 		{"get-caller-identity", "Action=GetCallerIdentity&Version=2011-06-15", &stsv1.GetCallerIdentityResponse{
 			Arn: str("arn:aws:iam::123456789012:root"), UserId: str("123456789012"), Account: str("123456789012"),
 		}},
+		{"list-users", "Action=ListUsers&Version=2010-05-08", &iamv1.ListUsersResponse{IsTruncated: proto.Bool(false), Users: []*iamv1.User{{
+			UserName: str("a"), Path: str("/"), UserId: str("AIDA1"), Arn: str("arn:aws:iam::123456789012:user/a"), Tags: []*iamv1.Tag{{Key: str("k"), Value: str("v")}},
+		}, {UserName: str("b")}}}},
+		{"list-users-none", "Action=ListUsers&Version=2010-05-08", &iamv1.ListUsersResponse{IsTruncated: proto.Bool(false)}},
+		{"delete-user", "Action=DeleteUser&Version=2010-05-08&UserName=a", &iamv1.EmptyResponse{}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.file, func(t *testing.T) {

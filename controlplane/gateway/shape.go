@@ -42,6 +42,8 @@ type member struct {
 	flat  bool
 	// always: an empty list is written, too.
 	always bool
+	// sparse: an empty list is not written in XML.
+	sparse bool
 	// header: the member is this header of an answer, and in no body.
 	header string
 }
@@ -60,6 +62,8 @@ func shapeOf(desc protoreflect.MessageDescriptor) *shape {
 
 func newShape(desc protoreflect.MessageDescriptor) *shape {
 	options, _ := proto.GetExtension(desc.Options(), awsv1.E_Shape).(*awsv1.Shape)
+	// The older query services write names as they take them.
+	older := ofQueryService(desc)
 	fields := desc.Fields()
 	s := &shape{query: make(map[string]*member, fields.Len()), xmlRoot: options.GetXmlRoot()}
 	for i := range fields.Len() {
@@ -68,15 +72,19 @@ func newShape(desc protoreflect.MessageDescriptor) *shape {
 		if m.GetInternal() {
 			continue
 		}
-		name := fd.JSONName()
+		name, element, item := fd.JSONName(), fd.JSONName(), "item"
+		if older {
+			element, item = upperFirst(name), "member"
+		}
 		f := &member{
 			desc:   fd,
 			json:   name,
 			query:  or(m.GetQuery(), upperFirst(name)),
-			xml:    or(m.GetXml(), name),
-			item:   or(m.GetItem(), "item"),
+			xml:    or(m.GetXml(), element),
+			item:   or(m.GetItem(), item),
 			flat:   m.GetFlat(),
 			always: m.GetAlways(),
+			sparse: older && !m.GetAlways(),
 			header: m.GetHeader(),
 		}
 		if f.header != "" {
@@ -90,6 +98,13 @@ func newShape(desc protoreflect.MessageDescriptor) *shape {
 		s.inner = s.members[0]
 	}
 	return s
+}
+
+// ofQueryService reports whether a message is one of a service with the older
+// query protocol, which stands in the same file.
+func ofQueryService(desc protoreflect.MessageDescriptor) bool {
+	services := desc.ParentFile().Services()
+	return services.Len() > 0 && protocolOf(services.Get(0)).GetKind() == awsv1.Protocol_KIND_QUERY
 }
 
 // nullable reports whether a message has a value for null: it stands for an

@@ -12,7 +12,8 @@ const xmlHeader = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
 
 // writeXML writes the members of a message as elements. A scalar or structure
 // is there if it has presence; a list always is, an empty one as an empty
-// element, because EC2's clients tell "none" from "not asked".
+// element, because EC2's clients tell "none" from "not asked". Services with
+// sparse lists leave empty ones out.
 func writeXML(b *bytes.Buffer, msg protoreflect.Message) {
 	s := shapeOf(msg.Descriptor())
 	for _, m := range s.members {
@@ -35,7 +36,9 @@ func writeXMLList(b *bytes.Buffer, m *member, list protoreflect.List) {
 		return
 	}
 	if list.Len() == 0 {
-		b.WriteString("<" + m.xml + "/>")
+		if !m.sparse {
+			b.WriteString("<" + m.xml + "/>")
+		}
 		return
 	}
 	b.WriteString("<" + m.xml + ">")

@@ -145,15 +145,17 @@ func (x *Operation) GetEmpty() bool {
 }
 
 // Member describes how one field is spelt where the rule does not give AWS's
-// spelling. The rule: REST-JSON uses json_name; EC2 requests use the
-// UpperCamel field name (lists: name.1, name.2), EC2 answers json_name.
+// spelling. The rule: REST-JSON uses json_name; requests of the query protocols
+// use the UpperCamel field name (lists: name.1, name.2, or name.member.1), EC2's
+// answers json_name, those of the other query services the UpperCamel name.
 type Member struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name in a query request (EC2, STS), for example "SubnetId" of subnet_ids.
 	Query string `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"`
 	// Element name in an XML answer, for example "vpcSet", and in an XML body.
 	Xml string `protobuf:"bytes,2,opt,name=xml,proto3" json:"xml,omitempty"`
-	// Element name of a list's entries in XML; "item" if empty.
+	// Element name of a list's entries in XML; "item" if empty, "member" in the
+	// query services other than EC2.
 	Item string `protobuf:"bytes,3,opt,name=item,proto3" json:"item,omitempty"`
 	// The list's entries repeat the element itself, without a wrapper (XML).
 	Flat bool `protobuf:"varint,4,opt,name=flat,proto3" json:"flat,omitempty"`
@@ -165,10 +167,14 @@ type Member struct {
 	Required bool `protobuf:"varint,7,opt,name=required,proto3" json:"required,omitempty"`
 	// Never part of an answer or a request body: stored by Postern only.
 	Internal bool `protobuf:"varint,8,opt,name=internal,proto3" json:"internal,omitempty"`
-	// An empty list is written, too (REST-JSON): clients take its length.
+	// An empty list is written, too (REST-JSON and the query services other than
+	// EC2, which writes any): clients take its length.
 	Always bool `protobuf:"varint,9,opt,name=always,proto3" json:"always,omitempty"`
 	// The member is this header of an answer, not part of its body.
-	Header        string `protobuf:"bytes,10,opt,name=header,proto3" json:"header,omitempty"`
+	Header string `protobuf:"bytes,10,opt,name=header,proto3" json:"header,omitempty"`
+	// Bounds: of the length of a text or list, or of the value of a number.
+	Min           *int64 `protobuf:"varint,11,opt,name=min,proto3,oneof" json:"min,omitempty"`
+	Max           *int64 `protobuf:"varint,12,opt,name=max,proto3,oneof" json:"max,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -271,6 +277,20 @@ func (x *Member) GetHeader() string {
 		return x.Header
 	}
 	return ""
+}
+
+func (x *Member) GetMin() int64 {
+	if x != nil && x.Min != nil {
+		return *x.Min
+	}
+	return 0
+}
+
+func (x *Member) GetMax() int64 {
+	if x != nil && x.Max != nil {
+		return *x.Max
+	}
+	return 0
 }
 
 // Shape describes how a message is written.
@@ -468,7 +488,7 @@ const file_postern_aws_v1_options_proto_rawDesc = "" +
 	"\tOperation\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\x05R\x06status\x12\x14\n" +
 	"\x05write\x18\x02 \x01(\bR\x05write\x12\x14\n" +
-	"\x05empty\x18\x03 \x01(\bR\x05empty\"\xf2\x01\n" +
+	"\x05empty\x18\x03 \x01(\bR\x05empty\"\xb0\x02\n" +
 	"\x06Member\x12\x14\n" +
 	"\x05query\x18\x01 \x01(\tR\x05query\x12\x10\n" +
 	"\x03xml\x18\x02 \x01(\tR\x03xml\x12\x12\n" +
@@ -480,7 +500,11 @@ const file_postern_aws_v1_options_proto_rawDesc = "" +
 	"\binternal\x18\b \x01(\bR\binternal\x12\x16\n" +
 	"\x06always\x18\t \x01(\bR\x06always\x12\x16\n" +
 	"\x06header\x18\n" +
-	" \x01(\tR\x06header\"D\n" +
+	" \x01(\tR\x06header\x12\x15\n" +
+	"\x03min\x18\v \x01(\x03H\x00R\x03min\x88\x01\x01\x12\x15\n" +
+	"\x03max\x18\f \x01(\x03H\x01R\x03max\x88\x01\x01B\x06\n" +
+	"\x04_minB\x06\n" +
+	"\x04_max\"D\n" +
 	"\x05Shape\x12 \n" +
 	"\vtransparent\x18\x01 \x01(\bR\vtransparent\x12\x19\n" +
 	"\bxml_root\x18\x02 \x01(\tR\axmlRoot\"\x88\x02\n" +
@@ -548,6 +572,7 @@ func file_postern_aws_v1_options_proto_init() {
 	if File_postern_aws_v1_options_proto != nil {
 		return
 	}
+	file_postern_aws_v1_options_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

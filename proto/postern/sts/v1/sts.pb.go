@@ -120,23 +120,563 @@ func (x *GetCallerIdentityResponse) GetAccount() string {
 	return ""
 }
 
+type AssumeRoleRequest struct {
+	state             protoimpl.MessageState  `protogen:"open.v1"`
+	RoleArn           *string                 `protobuf:"bytes,1,opt,name=role_arn,json=roleArn,proto3,oneof" json:"role_arn,omitempty"`
+	RoleSessionName   *string                 `protobuf:"bytes,2,opt,name=role_session_name,json=roleSessionName,proto3,oneof" json:"role_session_name,omitempty"`
+	PolicyArns        []*PolicyDescriptorType `protobuf:"bytes,3,rep,name=policy_arns,json=policyArns,proto3" json:"policy_arns,omitempty"`
+	Policy            *string                 `protobuf:"bytes,4,opt,name=policy,proto3,oneof" json:"policy,omitempty"`
+	DurationSeconds   *int32                  `protobuf:"varint,5,opt,name=duration_seconds,json=durationSeconds,proto3,oneof" json:"duration_seconds,omitempty"`
+	Tags              []*Tag                  `protobuf:"bytes,6,rep,name=tags,proto3" json:"tags,omitempty"`
+	TransitiveTagKeys []string                `protobuf:"bytes,7,rep,name=transitive_tag_keys,json=transitiveTagKeys,proto3" json:"transitive_tag_keys,omitempty"`
+	ExternalId        *string                 `protobuf:"bytes,8,opt,name=external_id,json=externalId,proto3,oneof" json:"external_id,omitempty"`
+	SourceIdentity    *string                 `protobuf:"bytes,9,opt,name=source_identity,json=sourceIdentity,proto3,oneof" json:"source_identity,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *AssumeRoleRequest) Reset() {
+	*x = AssumeRoleRequest{}
+	mi := &file_postern_sts_v1_sts_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssumeRoleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssumeRoleRequest) ProtoMessage() {}
+
+func (x *AssumeRoleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_sts_v1_sts_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssumeRoleRequest.ProtoReflect.Descriptor instead.
+func (*AssumeRoleRequest) Descriptor() ([]byte, []int) {
+	return file_postern_sts_v1_sts_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *AssumeRoleRequest) GetRoleArn() string {
+	if x != nil && x.RoleArn != nil {
+		return *x.RoleArn
+	}
+	return ""
+}
+
+func (x *AssumeRoleRequest) GetRoleSessionName() string {
+	if x != nil && x.RoleSessionName != nil {
+		return *x.RoleSessionName
+	}
+	return ""
+}
+
+func (x *AssumeRoleRequest) GetPolicyArns() []*PolicyDescriptorType {
+	if x != nil {
+		return x.PolicyArns
+	}
+	return nil
+}
+
+func (x *AssumeRoleRequest) GetPolicy() string {
+	if x != nil && x.Policy != nil {
+		return *x.Policy
+	}
+	return ""
+}
+
+func (x *AssumeRoleRequest) GetDurationSeconds() int32 {
+	if x != nil && x.DurationSeconds != nil {
+		return *x.DurationSeconds
+	}
+	return 0
+}
+
+func (x *AssumeRoleRequest) GetTags() []*Tag {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *AssumeRoleRequest) GetTransitiveTagKeys() []string {
+	if x != nil {
+		return x.TransitiveTagKeys
+	}
+	return nil
+}
+
+func (x *AssumeRoleRequest) GetExternalId() string {
+	if x != nil && x.ExternalId != nil {
+		return *x.ExternalId
+	}
+	return ""
+}
+
+func (x *AssumeRoleRequest) GetSourceIdentity() string {
+	if x != nil && x.SourceIdentity != nil {
+		return *x.SourceIdentity
+	}
+	return ""
+}
+
+type PolicyDescriptorType struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Arn           *string                `protobuf:"bytes,1,opt,name=arn,proto3,oneof" json:"arn,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyDescriptorType) Reset() {
+	*x = PolicyDescriptorType{}
+	mi := &file_postern_sts_v1_sts_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyDescriptorType) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyDescriptorType) ProtoMessage() {}
+
+func (x *PolicyDescriptorType) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_sts_v1_sts_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyDescriptorType.ProtoReflect.Descriptor instead.
+func (*PolicyDescriptorType) Descriptor() ([]byte, []int) {
+	return file_postern_sts_v1_sts_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PolicyDescriptorType) GetArn() string {
+	if x != nil && x.Arn != nil {
+		return *x.Arn
+	}
+	return ""
+}
+
+type Tag struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           *string                `protobuf:"bytes,1,opt,name=key,proto3,oneof" json:"key,omitempty"`
+	Value         *string                `protobuf:"bytes,2,opt,name=value,proto3,oneof" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tag) Reset() {
+	*x = Tag{}
+	mi := &file_postern_sts_v1_sts_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tag) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tag) ProtoMessage() {}
+
+func (x *Tag) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_sts_v1_sts_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tag.ProtoReflect.Descriptor instead.
+func (*Tag) Descriptor() ([]byte, []int) {
+	return file_postern_sts_v1_sts_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Tag) GetKey() string {
+	if x != nil && x.Key != nil {
+		return *x.Key
+	}
+	return ""
+}
+
+func (x *Tag) GetValue() string {
+	if x != nil && x.Value != nil {
+		return *x.Value
+	}
+	return ""
+}
+
+type AssumeRoleResponse struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Credentials      *Credentials           `protobuf:"bytes,1,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	AssumedRoleUser  *AssumedRoleUser       `protobuf:"bytes,2,opt,name=assumed_role_user,json=assumedRoleUser,proto3" json:"assumed_role_user,omitempty"`
+	PackedPolicySize *int32                 `protobuf:"varint,3,opt,name=packed_policy_size,json=packedPolicySize,proto3,oneof" json:"packed_policy_size,omitempty"`
+	SourceIdentity   *string                `protobuf:"bytes,4,opt,name=source_identity,json=sourceIdentity,proto3,oneof" json:"source_identity,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *AssumeRoleResponse) Reset() {
+	*x = AssumeRoleResponse{}
+	mi := &file_postern_sts_v1_sts_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssumeRoleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssumeRoleResponse) ProtoMessage() {}
+
+func (x *AssumeRoleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_sts_v1_sts_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssumeRoleResponse.ProtoReflect.Descriptor instead.
+func (*AssumeRoleResponse) Descriptor() ([]byte, []int) {
+	return file_postern_sts_v1_sts_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *AssumeRoleResponse) GetCredentials() *Credentials {
+	if x != nil {
+		return x.Credentials
+	}
+	return nil
+}
+
+func (x *AssumeRoleResponse) GetAssumedRoleUser() *AssumedRoleUser {
+	if x != nil {
+		return x.AssumedRoleUser
+	}
+	return nil
+}
+
+func (x *AssumeRoleResponse) GetPackedPolicySize() int32 {
+	if x != nil && x.PackedPolicySize != nil {
+		return *x.PackedPolicySize
+	}
+	return 0
+}
+
+func (x *AssumeRoleResponse) GetSourceIdentity() string {
+	if x != nil && x.SourceIdentity != nil {
+		return *x.SourceIdentity
+	}
+	return ""
+}
+
+type Credentials struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	AccessKeyId     *string                `protobuf:"bytes,1,opt,name=access_key_id,json=accessKeyId,proto3,oneof" json:"access_key_id,omitempty"`
+	SecretAccessKey *string                `protobuf:"bytes,2,opt,name=secret_access_key,json=secretAccessKey,proto3,oneof" json:"secret_access_key,omitempty"`
+	SessionToken    *string                `protobuf:"bytes,3,opt,name=session_token,json=sessionToken,proto3,oneof" json:"session_token,omitempty"`
+	Expiration      *string                `protobuf:"bytes,4,opt,name=expiration,proto3,oneof" json:"expiration,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Credentials) Reset() {
+	*x = Credentials{}
+	mi := &file_postern_sts_v1_sts_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Credentials) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Credentials) ProtoMessage() {}
+
+func (x *Credentials) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_sts_v1_sts_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Credentials.ProtoReflect.Descriptor instead.
+func (*Credentials) Descriptor() ([]byte, []int) {
+	return file_postern_sts_v1_sts_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Credentials) GetAccessKeyId() string {
+	if x != nil && x.AccessKeyId != nil {
+		return *x.AccessKeyId
+	}
+	return ""
+}
+
+func (x *Credentials) GetSecretAccessKey() string {
+	if x != nil && x.SecretAccessKey != nil {
+		return *x.SecretAccessKey
+	}
+	return ""
+}
+
+func (x *Credentials) GetSessionToken() string {
+	if x != nil && x.SessionToken != nil {
+		return *x.SessionToken
+	}
+	return ""
+}
+
+func (x *Credentials) GetExpiration() string {
+	if x != nil && x.Expiration != nil {
+		return *x.Expiration
+	}
+	return ""
+}
+
+type AssumedRoleUser struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AssumedRoleId *string                `protobuf:"bytes,1,opt,name=assumed_role_id,json=assumedRoleId,proto3,oneof" json:"assumed_role_id,omitempty"`
+	Arn           *string                `protobuf:"bytes,2,opt,name=arn,proto3,oneof" json:"arn,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AssumedRoleUser) Reset() {
+	*x = AssumedRoleUser{}
+	mi := &file_postern_sts_v1_sts_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssumedRoleUser) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssumedRoleUser) ProtoMessage() {}
+
+func (x *AssumedRoleUser) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_sts_v1_sts_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssumedRoleUser.ProtoReflect.Descriptor instead.
+func (*AssumedRoleUser) Descriptor() ([]byte, []int) {
+	return file_postern_sts_v1_sts_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *AssumedRoleUser) GetAssumedRoleId() string {
+	if x != nil && x.AssumedRoleId != nil {
+		return *x.AssumedRoleId
+	}
+	return ""
+}
+
+func (x *AssumedRoleUser) GetArn() string {
+	if x != nil && x.Arn != nil {
+		return *x.Arn
+	}
+	return ""
+}
+
+type GetSessionTokenRequest struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	DurationSeconds *int32                 `protobuf:"varint,1,opt,name=duration_seconds,json=durationSeconds,proto3,oneof" json:"duration_seconds,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *GetSessionTokenRequest) Reset() {
+	*x = GetSessionTokenRequest{}
+	mi := &file_postern_sts_v1_sts_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSessionTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSessionTokenRequest) ProtoMessage() {}
+
+func (x *GetSessionTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_sts_v1_sts_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSessionTokenRequest.ProtoReflect.Descriptor instead.
+func (*GetSessionTokenRequest) Descriptor() ([]byte, []int) {
+	return file_postern_sts_v1_sts_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GetSessionTokenRequest) GetDurationSeconds() int32 {
+	if x != nil && x.DurationSeconds != nil {
+		return *x.DurationSeconds
+	}
+	return 0
+}
+
+type GetSessionTokenResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Credentials   *Credentials           `protobuf:"bytes,1,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSessionTokenResponse) Reset() {
+	*x = GetSessionTokenResponse{}
+	mi := &file_postern_sts_v1_sts_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSessionTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSessionTokenResponse) ProtoMessage() {}
+
+func (x *GetSessionTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_sts_v1_sts_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSessionTokenResponse.ProtoReflect.Descriptor instead.
+func (*GetSessionTokenResponse) Descriptor() ([]byte, []int) {
+	return file_postern_sts_v1_sts_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *GetSessionTokenResponse) GetCredentials() *Credentials {
+	if x != nil {
+		return x.Credentials
+	}
+	return nil
+}
+
 var File_postern_sts_v1_sts_proto protoreflect.FileDescriptor
 
 const file_postern_sts_v1_sts_proto_rawDesc = "" +
 	"\n" +
 	"\x18postern/sts/v1/sts.proto\x12\x0epostern.sts.v1\x1a\x1cpostern/aws/v1/options.proto\"\x1a\n" +
-	"\x18GetCallerIdentityRequest\"\xb7\x01\n" +
-	"\x19GetCallerIdentityResponse\x12 \n" +
-	"\x03arn\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x12\x03ArnH\x00R\x03arn\x88\x01\x01\x12*\n" +
-	"\auser_id\x18\x02 \x01(\tB\f\xaa\xbb\x18\b\x12\x06UserIdH\x01R\x06userId\x88\x01\x01\x12,\n" +
-	"\aaccount\x18\x03 \x01(\tB\r\xaa\xbb\x18\t\x12\aAccountH\x02R\aaccount\x88\x01\x01B\x06\n" +
+	"\x18GetCallerIdentityRequest\"\x8f\x01\n" +
+	"\x19GetCallerIdentityResponse\x12\x15\n" +
+	"\x03arn\x18\x01 \x01(\tH\x00R\x03arn\x88\x01\x01\x12\x1c\n" +
+	"\auser_id\x18\x02 \x01(\tH\x01R\x06userId\x88\x01\x01\x12\x1d\n" +
+	"\aaccount\x18\x03 \x01(\tH\x02R\aaccount\x88\x01\x01B\x06\n" +
 	"\x04_arnB\n" +
 	"\n" +
 	"\b_user_idB\n" +
 	"\n" +
-	"\b_account2\xb3\x01\n" +
+	"\b_account\"\xd9\x05\n" +
+	"\x11AssumeRoleRequest\x12+\n" +
+	"\brole_arn\x18\x01 \x01(\tB\v\xaa\xbb\x18\a8\x01X\x14`\x80\x10H\x00R\aroleArn\x88\x01\x01\x12H\n" +
+	"\x11role_session_name\x18\x02 \x01(\tB\x17\xaa\xbb\x18\x132\v[\\w+=,.@-]*8\x01X\x02`@H\x01R\x0froleSessionName\x88\x01\x01\x12M\n" +
+	"\vpolicy_arns\x18\x03 \x03(\v2$.postern.sts.v1.PolicyDescriptorTypeB\x06\xaa\xbb\x18\x02`\n" +
+	"R\n" +
+	"policyArns\x12J\n" +
+	"\x06policy\x18\x04 \x01(\tB-\xaa\xbb\x18)2\"[\\x{09}\\x{0A}\\x{0D}\\x{20}-\\x{FF}]+X\x01`\x80\x10H\x02R\x06policy\x88\x01\x01\x12;\n" +
+	"\x10duration_seconds\x18\x05 \x01(\x05B\v\xaa\xbb\x18\aX\x84\a`\xc0\xd1\x02H\x03R\x0fdurationSeconds\x88\x01\x01\x12/\n" +
+	"\x04tags\x18\x06 \x03(\v2\x13.postern.sts.v1.TagB\x06\xaa\xbb\x18\x02`2R\x04tags\x12W\n" +
+	"\x13transitive_tag_keys\x18\a \x03(\tB'\xaa\xbb\x18#2![\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]{1,128}R\x11transitiveTagKeys\x12?\n" +
+	"\vexternal_id\x18\b \x01(\tB\x19\xaa\xbb\x18\x152\x0e[\\w+=,.@:\\/-]*X\x02`\xc8\tH\x04R\n" +
+	"externalId\x88\x01\x01\x12C\n" +
+	"\x0fsource_identity\x18\t \x01(\tB\x15\xaa\xbb\x18\x112\v[\\w+=,.@-]*X\x02`@H\x05R\x0esourceIdentity\x88\x01\x01B\v\n" +
+	"\t_role_arnB\x14\n" +
+	"\x12_role_session_nameB\t\n" +
+	"\a_policyB\x13\n" +
+	"\x11_duration_secondsB\x0e\n" +
+	"\f_external_idB\x12\n" +
+	"\x10_source_identity\"E\n" +
+	"\x14PolicyDescriptorType\x12%\n" +
+	"\x03arn\x18\x01 \x01(\tB\x0e\xaa\xbb\x18\n" +
+	"\n" +
+	"\x03arnX\x14`\x80\x10H\x00R\x03arn\x88\x01\x01B\x06\n" +
+	"\x04_arn\"\x9b\x01\n" +
+	"\x03Tag\x12?\n" +
+	"\x03key\x18\x01 \x01(\tB(\xaa\xbb\x18$2\x1b[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+8\x01X\x01`\x80\x01H\x00R\x03key\x88\x01\x01\x12A\n" +
+	"\x05value\x18\x02 \x01(\tB&\xaa\xbb\x18\"2\x1b[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*8\x01`\x80\x02H\x01R\x05value\x88\x01\x01B\x06\n" +
+	"\x04_keyB\b\n" +
+	"\x06_value\"\xac\x02\n" +
+	"\x12AssumeRoleResponse\x12=\n" +
+	"\vcredentials\x18\x01 \x01(\v2\x1b.postern.sts.v1.CredentialsR\vcredentials\x12K\n" +
+	"\x11assumed_role_user\x18\x02 \x01(\v2\x1f.postern.sts.v1.AssumedRoleUserR\x0fassumedRoleUser\x121\n" +
+	"\x12packed_policy_size\x18\x03 \x01(\x05H\x00R\x10packedPolicySize\x88\x01\x01\x12,\n" +
+	"\x0fsource_identity\x18\x04 \x01(\tH\x01R\x0esourceIdentity\x88\x01\x01B\x15\n" +
+	"\x13_packed_policy_sizeB\x12\n" +
+	"\x10_source_identity\"\xff\x01\n" +
+	"\vCredentials\x12'\n" +
+	"\raccess_key_id\x18\x01 \x01(\tH\x00R\vaccessKeyId\x88\x01\x01\x12/\n" +
+	"\x11secret_access_key\x18\x02 \x01(\tH\x01R\x0fsecretAccessKey\x88\x01\x01\x12(\n" +
+	"\rsession_token\x18\x03 \x01(\tH\x02R\fsessionToken\x88\x01\x01\x12#\n" +
+	"\n" +
+	"expiration\x18\x04 \x01(\tH\x03R\n" +
+	"expiration\x88\x01\x01B\x10\n" +
+	"\x0e_access_key_idB\x14\n" +
+	"\x12_secret_access_keyB\x10\n" +
+	"\x0e_session_tokenB\r\n" +
+	"\v_expiration\"q\n" +
+	"\x0fAssumedRoleUser\x12+\n" +
+	"\x0fassumed_role_id\x18\x01 \x01(\tH\x00R\rassumedRoleId\x88\x01\x01\x12\x15\n" +
+	"\x03arn\x18\x02 \x01(\tH\x01R\x03arn\x88\x01\x01B\x12\n" +
+	"\x10_assumed_role_idB\x06\n" +
+	"\x04_arn\"j\n" +
+	"\x16GetSessionTokenRequest\x12;\n" +
+	"\x10duration_seconds\x18\x01 \x01(\x05B\v\xaa\xbb\x18\aX\x84\a`\xc0\xf4\aH\x00R\x0fdurationSeconds\x88\x01\x01B\x13\n" +
+	"\x11_duration_seconds\"X\n" +
+	"\x17GetSessionTokenResponse\x12=\n" +
+	"\vcredentials\x18\x01 \x01(\v2\x1b.postern.sts.v1.CredentialsR\vcredentials2\xfc\x02\n" +
 	"\x03STS\x12h\n" +
-	"\x11GetCallerIdentity\x12(.postern.sts.v1.GetCallerIdentityRequest\x1a).postern.sts.v1.GetCallerIdentityResponse\x1aB\xba\xbb\x18>\b\x03\x12\x03sts\x1a\n" +
+	"\x11GetCallerIdentity\x12(.postern.sts.v1.GetCallerIdentityRequest\x1a).postern.sts.v1.GetCallerIdentityResponse\x12[\n" +
+	"\n" +
+	"AssumeRole\x12!.postern.sts.v1.AssumeRoleRequest\x1a\".postern.sts.v1.AssumeRoleResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12j\n" +
+	"\x0fGetSessionToken\x12&.postern.sts.v1.GetSessionTokenRequest\x1a'.postern.sts.v1.GetSessionTokenResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x1aB\xba\xbb\x18>\b\x03\x12\x03sts\x1a\n" +
 	"2011-06-15\")https://sts.amazonaws.com/doc/2011-06-15/B9Z7github.com/posternhq/postern/proto/postern/sts/v1;stsv1b\x06proto3"
 
 var (
@@ -151,19 +691,36 @@ func file_postern_sts_v1_sts_proto_rawDescGZIP() []byte {
 	return file_postern_sts_v1_sts_proto_rawDescData
 }
 
-var file_postern_sts_v1_sts_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_postern_sts_v1_sts_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_postern_sts_v1_sts_proto_goTypes = []any{
 	(*GetCallerIdentityRequest)(nil),  // 0: postern.sts.v1.GetCallerIdentityRequest
 	(*GetCallerIdentityResponse)(nil), // 1: postern.sts.v1.GetCallerIdentityResponse
+	(*AssumeRoleRequest)(nil),         // 2: postern.sts.v1.AssumeRoleRequest
+	(*PolicyDescriptorType)(nil),      // 3: postern.sts.v1.PolicyDescriptorType
+	(*Tag)(nil),                       // 4: postern.sts.v1.Tag
+	(*AssumeRoleResponse)(nil),        // 5: postern.sts.v1.AssumeRoleResponse
+	(*Credentials)(nil),               // 6: postern.sts.v1.Credentials
+	(*AssumedRoleUser)(nil),           // 7: postern.sts.v1.AssumedRoleUser
+	(*GetSessionTokenRequest)(nil),    // 8: postern.sts.v1.GetSessionTokenRequest
+	(*GetSessionTokenResponse)(nil),   // 9: postern.sts.v1.GetSessionTokenResponse
 }
 var file_postern_sts_v1_sts_proto_depIdxs = []int32{
-	0, // 0: postern.sts.v1.STS.GetCallerIdentity:input_type -> postern.sts.v1.GetCallerIdentityRequest
-	1, // 1: postern.sts.v1.STS.GetCallerIdentity:output_type -> postern.sts.v1.GetCallerIdentityResponse
-	1, // [1:2] is the sub-list for method output_type
-	0, // [0:1] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	3, // 0: postern.sts.v1.AssumeRoleRequest.policy_arns:type_name -> postern.sts.v1.PolicyDescriptorType
+	4, // 1: postern.sts.v1.AssumeRoleRequest.tags:type_name -> postern.sts.v1.Tag
+	6, // 2: postern.sts.v1.AssumeRoleResponse.credentials:type_name -> postern.sts.v1.Credentials
+	7, // 3: postern.sts.v1.AssumeRoleResponse.assumed_role_user:type_name -> postern.sts.v1.AssumedRoleUser
+	6, // 4: postern.sts.v1.GetSessionTokenResponse.credentials:type_name -> postern.sts.v1.Credentials
+	0, // 5: postern.sts.v1.STS.GetCallerIdentity:input_type -> postern.sts.v1.GetCallerIdentityRequest
+	2, // 6: postern.sts.v1.STS.AssumeRole:input_type -> postern.sts.v1.AssumeRoleRequest
+	8, // 7: postern.sts.v1.STS.GetSessionToken:input_type -> postern.sts.v1.GetSessionTokenRequest
+	1, // 8: postern.sts.v1.STS.GetCallerIdentity:output_type -> postern.sts.v1.GetCallerIdentityResponse
+	5, // 9: postern.sts.v1.STS.AssumeRole:output_type -> postern.sts.v1.AssumeRoleResponse
+	9, // 10: postern.sts.v1.STS.GetSessionToken:output_type -> postern.sts.v1.GetSessionTokenResponse
+	8, // [8:11] is the sub-list for method output_type
+	5, // [5:8] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_postern_sts_v1_sts_proto_init() }
@@ -172,13 +729,20 @@ func file_postern_sts_v1_sts_proto_init() {
 		return
 	}
 	file_postern_sts_v1_sts_proto_msgTypes[1].OneofWrappers = []any{}
+	file_postern_sts_v1_sts_proto_msgTypes[2].OneofWrappers = []any{}
+	file_postern_sts_v1_sts_proto_msgTypes[3].OneofWrappers = []any{}
+	file_postern_sts_v1_sts_proto_msgTypes[4].OneofWrappers = []any{}
+	file_postern_sts_v1_sts_proto_msgTypes[5].OneofWrappers = []any{}
+	file_postern_sts_v1_sts_proto_msgTypes[6].OneofWrappers = []any{}
+	file_postern_sts_v1_sts_proto_msgTypes[7].OneofWrappers = []any{}
+	file_postern_sts_v1_sts_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_sts_v1_sts_proto_rawDesc), len(file_postern_sts_v1_sts_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,8 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	STS_GetCallerIdentity_FullMethodName = "/postern.sts.v1.STS/GetCallerIdentity"
+	STS_AssumeRole_FullMethodName        = "/postern.sts.v1.STS/AssumeRole"
+	STS_GetSessionToken_FullMethodName   = "/postern.sts.v1.STS/GetSessionToken"
 )
 
 // STSClient is the client API for STS service.
@@ -29,6 +31,8 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type STSClient interface {
 	GetCallerIdentity(ctx context.Context, in *GetCallerIdentityRequest, opts ...grpc.CallOption) (*GetCallerIdentityResponse, error)
+	AssumeRole(ctx context.Context, in *AssumeRoleRequest, opts ...grpc.CallOption) (*AssumeRoleResponse, error)
+	GetSessionToken(ctx context.Context, in *GetSessionTokenRequest, opts ...grpc.CallOption) (*GetSessionTokenResponse, error)
 }
 
 type sTSClient struct {
@@ -49,11 +53,33 @@ func (c *sTSClient) GetCallerIdentity(ctx context.Context, in *GetCallerIdentity
 	return out, nil
 }
 
+func (c *sTSClient) AssumeRole(ctx context.Context, in *AssumeRoleRequest, opts ...grpc.CallOption) (*AssumeRoleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AssumeRoleResponse)
+	err := c.cc.Invoke(ctx, STS_AssumeRole_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sTSClient) GetSessionToken(ctx context.Context, in *GetSessionTokenRequest, opts ...grpc.CallOption) (*GetSessionTokenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetSessionTokenResponse)
+	err := c.cc.Invoke(ctx, STS_GetSessionToken_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // STSServer is the server API for STS service.
 // All implementations must embed UnimplementedSTSServer
 // for forward compatibility.
 type STSServer interface {
 	GetCallerIdentity(context.Context, *GetCallerIdentityRequest) (*GetCallerIdentityResponse, error)
+	AssumeRole(context.Context, *AssumeRoleRequest) (*AssumeRoleResponse, error)
+	GetSessionToken(context.Context, *GetSessionTokenRequest) (*GetSessionTokenResponse, error)
 	mustEmbedUnimplementedSTSServer()
 }
 
@@ -66,6 +92,12 @@ type UnimplementedSTSServer struct{}
 
 func (UnimplementedSTSServer) GetCallerIdentity(context.Context, *GetCallerIdentityRequest) (*GetCallerIdentityResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCallerIdentity not implemented")
+}
+func (UnimplementedSTSServer) AssumeRole(context.Context, *AssumeRoleRequest) (*AssumeRoleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AssumeRole not implemented")
+}
+func (UnimplementedSTSServer) GetSessionToken(context.Context, *GetSessionTokenRequest) (*GetSessionTokenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetSessionToken not implemented")
 }
 func (UnimplementedSTSServer) mustEmbedUnimplementedSTSServer() {}
 func (UnimplementedSTSServer) testEmbeddedByValue()             {}
@@ -106,6 +138,42 @@ func _STS_GetCallerIdentity_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _STS_AssumeRole_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AssumeRoleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(STSServer).AssumeRole(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: STS_AssumeRole_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(STSServer).AssumeRole(ctx, req.(*AssumeRoleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _STS_GetSessionToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetSessionTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(STSServer).GetSessionToken(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: STS_GetSessionToken_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(STSServer).GetSessionToken(ctx, req.(*GetSessionTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // STS_ServiceDesc is the grpc.ServiceDesc for STS service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -116,6 +184,14 @@ var STS_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetCallerIdentity",
 			Handler:    _STS_GetCallerIdentity_Handler,
+		},
+		{
+			MethodName: "AssumeRole",
+			Handler:    _STS_AssumeRole_Handler,
+		},
+		{
+			MethodName: "GetSessionToken",
+			Handler:    _STS_GetSessionToken_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
