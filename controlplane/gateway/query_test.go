@@ -65,7 +65,8 @@ func TestQueryRequests(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			conn := &services{}
 			base := front(t, conn)
-			post := send(t, "POST", base, tt.params, "Content-Type", formType, "Authorization", signature("a", "us-west-2", "ec2"))
+			service := strings.Split(string(tt.want.ProtoReflect().Descriptor().FullName()), ".")[1]
+			post := send(t, "POST", base, tt.params, "Content-Type", formType, "Authorization", signature("a", "us-west-2", service))
 			if post.status != 200 {
 				t.Fatalf("got %d %s", post.status, post.body)
 			}
