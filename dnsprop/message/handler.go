@@ -92,8 +92,8 @@ func (h *Handler) Append(dst, packet []byte, source netip.Addr, stream bool) (re
 		return out, nil
 	}
 	response, later = h.full(packet, source, stream)
-	if later != nil {
-		return nil, later
+	if response == nil {
+		return nil, later // and not dst, which would be sent
 	}
 	return append(dst, response...), nil
 }

@@ -75,6 +75,7 @@ func TestHandle(t *testing.T) {
 		{name: "a huge EDNS size is 1232", packet: ask(func(m *dns.Msg) { m.SetEdns0(65535, false) }), handler: handler(facts(200)), tc: true, answers: -1, opt: true, limit: 1232},
 		{name: "a stream has room", packet: ask(nil), handler: handler(facts(200)), stream: true, answers: 200},
 		{name: "a stream has an end", packet: ask(nil), handler: handler(facts(5000)), stream: true, tc: true, answers: -1, limit: 65535},
+		{name: "a responder that keeps silent", packet: ask(nil), handler: handler(func(Query) Reply { return Reply{Silent: true} }), silent: true},
 		{name: "a panic", packet: ask(nil), handler: handler(func(Query) Reply { panic("broken") }), rcode: dns.RcodeServerFailure},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -91,6 +92,9 @@ func TestHandle(t *testing.T) {
 			if c.silent {
 				if b != nil {
 					t.Fatalf("answered %x", b)
+				}
+				if b, _ := h.Append([]byte("kept"), c.packet, client, c.stream); b != nil {
+					t.Fatalf("answered %x in a buffer", b)
 				}
 				return
 			}
