@@ -1,0 +1,5 @@
+//go:build !race
+
+package dnsprop
+
+const slow = false

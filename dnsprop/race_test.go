@@ -1,0 +1,6 @@
+//go:build race
+
+package dnsprop
+
+// slow: the race detector makes everything ten times as long.
+const slow = true
