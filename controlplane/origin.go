@@ -21,6 +21,13 @@ const (
 	metaForwarded = "x-postern-forwarded"
 )
 
+// Metadata that says whose the access key of a request is; Identify writes it.
+const (
+	metaAccount   = "x-postern-account"
+	metaPrincipal = "x-postern-principal"
+	metaUserID    = "x-postern-user-id"
+)
+
 // origin notes where a gRPC call came from. What a node sends on was noted where
 // it came in; nobody else may say it himself.
 func origin(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -30,7 +37,7 @@ func origin(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.
 		return handler(ctx, req)
 	}
 	md = md.Copy()
-	for _, key := range []string{metaRole, metaSource, metaUserAgent, metaAccessKey} {
+	for _, key := range []string{metaRole, metaSource, metaUserAgent, metaAccessKey, metaPrincipal, metaUserID} {
 		md.Delete(key)
 	}
 	if known {

@@ -46,6 +46,7 @@ import (
 	apigatewayv1 "github.com/posternhq/postern/proto/postern/apigateway/v1"
 	clusterv1 "github.com/posternhq/postern/proto/postern/cluster/v1"
 	ec2v1 "github.com/posternhq/postern/proto/postern/ec2/v1"
+	iamv1 "github.com/posternhq/postern/proto/postern/iam/v1"
 	route53v1 "github.com/posternhq/postern/proto/postern/route53/v1"
 	stsv1 "github.com/posternhq/postern/proto/postern/sts/v1"
 	syncv1 "github.com/posternhq/postern/proto/postern/sync/v1"
@@ -65,7 +66,7 @@ type Config struct {
 	// ID is the node's name in the cluster; Dir holds its log and raft snapshots.
 	ID  string
 	Dir string
-	// CA signs certificates for edges; Identity is this node's own (role server).
+	// CA signs certificates for edges and seals secrets; Identity is this node's own (role server).
 	CA       *pki.CA
 	Identity *pki.Identity
 	// GRPC takes gRPC and raft, told apart by ALPN after a TLS handshake that
@@ -143,6 +144,7 @@ func New(cfg Config) (*Server, error) {
 	s.rpc = rpc.New(rpc.Config{
 		Leadership: s.node,
 		Peer:       s.peers.Conn,
+		Identify:   s.identify,
 		Validate:   constraint.Validate,
 		Logger:     cfg.Logger,
 		Registerer: cfg.Registerer,
@@ -150,7 +152,11 @@ func New(cfg Config) (*Server, error) {
 	if err := s.publish(); err != nil {
 		return nil, err
 	}
-	s.services()
+	keyring, err := cfg.CA.Keyring()
+	if err != nil {
+		return nil, err
+	}
+	s.services(keyring)
 	return s, s.fronts()
 }
 
@@ -238,10 +244,11 @@ func (s *Server) leaderConn() (conn grpc.ClientConnInterface, self bool) {
 }
 
 // services registers every service with the chain of interceptors.
-func (s *Server) services() {
-	cfg := service.Config{Cluster: proposer{s.node}, Logger: s.cfg.Logger}
+func (s *Server) services(keyring *pki.Keyring) {
+	cfg := service.Config{Cluster: proposer{s.node}, Logger: s.cfg.Logger, Keyring: keyring}
 	apigatewayv1.RegisterApiGatewayServer(s.rpc, service.NewAPIGateway(cfg))
 	ec2v1.RegisterEC2Server(s.rpc, service.NewEC2(cfg))
+	iamv1.RegisterIAMServer(s.rpc, service.NewIAM(cfg))
 	stsv1.RegisterSTSServer(s.rpc, service.NewSTS(cfg))
 	route53v1.RegisterRoute53Server(s.rpc, service.NewRoute53(cfg))
 	adminv1.RegisterAdminServer(s.rpc, service.NewAdmin(service.AdminConfig{

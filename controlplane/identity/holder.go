@@ -38,6 +38,11 @@ type Holder struct {
 	IssuedAt time.Time
 }
 
+// IsAccessKeyID tells ids of access keys from what clients write in their place.
+func IsAccessKeyID(id string) bool {
+	return len(id) == 20 && (strings.HasPrefix(id, "AKIA") || strings.HasPrefix(id, "ASIA"))
+}
+
 // Find returns the holder of an access key, and whether the key is good at an
 // instant. The Holder is nil only if the key is Unknown.
 func Find(v *state.View, accessKeyID string, now time.Time) (*Holder, Status) {

@@ -1,7 +1,7 @@
 // Package rpc carries calls to the services of a control-plane node: over the
 // network and within the process, through one chain of interceptors.
 //
-// It owns the chain (recovery, metrics, constraint checks, forwarding of writes
+// It owns the chain (recovery, metrics, who calls, constraint checks, forwarding of writes
 // to the leader), the in-process connection that the HTTP gateway uses, and the
 // connections to other nodes. It does not know what any service does: what it
 // needs to know of an operation stands in the operation's proto options.
@@ -20,6 +20,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -43,6 +44,10 @@ type Config struct {
 	Leadership Leadership
 	// Peer returns a connection to another node; it is cached by the callee.
 	Peer func(address string) (grpc.ClientConnInterface, error)
+	// Identify says whose a request is, before anything else is made of it and
+	// where it comes in only: the metadata of its context is what handlers, and
+	// the leader, are told. Nil: the metadata stay as they are.
+	Identify func(ctx context.Context) (context.Context, error)
 	// Validate checks a request's constraints before its handler runs.
 	Validate   func(method string, request proto.Message) error
 	Logger     *slog.Logger
@@ -89,7 +94,7 @@ func New(cfg Config) *Server {
 	if cfg.Registerer != nil {
 		cfg.Registerer.MustRegister(s.requests, s.seconds)
 	}
-	s.chain = chain(s.recover, s.observe, s.validate, s.forward)
+	s.chain = chain(s.recover, s.observe, s.identify, s.validate, s.forward)
 	return s
 }
 
@@ -158,6 +163,18 @@ func (s *Server) observe(ctx context.Context, req any, info *grpc.UnaryServerInf
 	s.requests.WithLabelValues(info.FullMethod, status.Code(err).String()).Inc()
 	s.seconds.WithLabelValues(info.FullMethod).Observe(time.Since(start).Seconds())
 	return resp, err
+}
+
+func (s *Server) identify(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	if s.cfg.Identify != nil {
+		if incoming, _ := metadata.FromIncomingContext(ctx); len(incoming.Get(forwardedKey)) == 0 {
+			var err error
+			if ctx, err = s.cfg.Identify(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return handler(ctx, req)
 }
 
 func (s *Server) validate(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {

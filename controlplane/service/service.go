@@ -19,7 +19,9 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/posternhq/postern/controlplane/apierr"
+	"github.com/posternhq/postern/controlplane/identity"
 	"github.com/posternhq/postern/controlplane/state"
+	"github.com/posternhq/postern/internal/pki"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
 
@@ -59,7 +61,8 @@ type Config struct {
 	Cluster Cluster
 	Logger  *slog.Logger     // nil: discards
 	Now     func() time.Time // nil: time.Now
-	Rand    io.Reader        // source of ids; nil: crypto/rand
+	Rand    io.Reader        // source of ids and secrets; nil: crypto/rand
+	Keyring *pki.Keyring     // seals secrets; nil: there are none
 
 	roots   *rootQueues
 	changes *changeLedger
@@ -105,7 +108,11 @@ func caller(ctx context.Context) Caller {
 	if c.Region == "" {
 		c.Region = defaultRegion
 	}
-	c.ARN = "arn:aws:iam::" + c.Account + ":root"
+	if c.ARN = incoming(ctx, metaPrincipal); c.ARN != "" {
+		c.UserID = incoming(ctx, metaUserID)
+		return c
+	}
+	c.ARN = identity.RootARN(c.Account)
 	c.UserID = c.Account
 	return c
 }

@@ -19,7 +19,6 @@ import (
 	ec2v1 "github.com/posternhq/postern/proto/postern/ec2/v1"
 	route53v1 "github.com/posternhq/postern/proto/postern/route53/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
-	stsv1 "github.com/posternhq/postern/proto/postern/sts/v1"
 )
 
 func TestEndpointAsRecorded(t *testing.T) {
@@ -640,12 +639,5 @@ func TestEndpointRace(t *testing.T) {
 		if a := fmt.Sprintf("10.1.0.%d", i+4); !seen[a] {
 			t.Errorf("nobody has %s", a)
 		}
-	}
-}
-
-func TestGetCallerIdentity(t *testing.T) {
-	answer, err := NewSTS(Config{}).GetCallerIdentity(as(t.Context(), "222222222222", testRegion), &stsv1.GetCallerIdentityRequest{})
-	if must(t, answer, err); answer.GetAccount() != "222222222222" || answer.GetArn() != "arn:aws:iam::222222222222:root" || answer.GetUserId() != "222222222222" {
-		t.Errorf("answer %v", answer)
 	}
 }

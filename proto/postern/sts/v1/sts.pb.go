@@ -325,13 +325,12 @@ func (x *Tag) GetValue() string {
 }
 
 type AssumeRoleResponse struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	Credentials      *Credentials           `protobuf:"bytes,1,opt,name=credentials,proto3" json:"credentials,omitempty"`
-	AssumedRoleUser  *AssumedRoleUser       `protobuf:"bytes,2,opt,name=assumed_role_user,json=assumedRoleUser,proto3" json:"assumed_role_user,omitempty"`
-	PackedPolicySize *int32                 `protobuf:"varint,3,opt,name=packed_policy_size,json=packedPolicySize,proto3,oneof" json:"packed_policy_size,omitempty"`
-	SourceIdentity   *string                `protobuf:"bytes,4,opt,name=source_identity,json=sourceIdentity,proto3,oneof" json:"source_identity,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Credentials     *Credentials           `protobuf:"bytes,1,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	AssumedRoleUser *AssumedRoleUser       `protobuf:"bytes,2,opt,name=assumed_role_user,json=assumedRoleUser,proto3" json:"assumed_role_user,omitempty"`
+	SourceIdentity  *string                `protobuf:"bytes,3,opt,name=source_identity,json=sourceIdentity,proto3,oneof" json:"source_identity,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *AssumeRoleResponse) Reset() {
@@ -376,13 +375,6 @@ func (x *AssumeRoleResponse) GetAssumedRoleUser() *AssumedRoleUser {
 		return x.AssumedRoleUser
 	}
 	return nil
-}
-
-func (x *AssumeRoleResponse) GetPackedPolicySize() int32 {
-	if x != nil && x.PackedPolicySize != nil {
-		return *x.PackedPolicySize
-	}
-	return 0
 }
 
 func (x *AssumeRoleResponse) GetSourceIdentity() string {
@@ -643,13 +635,11 @@ const file_postern_sts_v1_sts_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tB(\xaa\xbb\x18$2\x1b[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+8\x01X\x01`\x80\x01H\x00R\x03key\x88\x01\x01\x12A\n" +
 	"\x05value\x18\x02 \x01(\tB&\xaa\xbb\x18\"2\x1b[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*8\x01`\x80\x02H\x01R\x05value\x88\x01\x01B\x06\n" +
 	"\x04_keyB\b\n" +
-	"\x06_value\"\xac\x02\n" +
+	"\x06_value\"\xe2\x01\n" +
 	"\x12AssumeRoleResponse\x12=\n" +
 	"\vcredentials\x18\x01 \x01(\v2\x1b.postern.sts.v1.CredentialsR\vcredentials\x12K\n" +
-	"\x11assumed_role_user\x18\x02 \x01(\v2\x1f.postern.sts.v1.AssumedRoleUserR\x0fassumedRoleUser\x121\n" +
-	"\x12packed_policy_size\x18\x03 \x01(\x05H\x00R\x10packedPolicySize\x88\x01\x01\x12,\n" +
-	"\x0fsource_identity\x18\x04 \x01(\tH\x01R\x0esourceIdentity\x88\x01\x01B\x15\n" +
-	"\x13_packed_policy_sizeB\x12\n" +
+	"\x11assumed_role_user\x18\x02 \x01(\v2\x1f.postern.sts.v1.AssumedRoleUserR\x0fassumedRoleUser\x12,\n" +
+	"\x0fsource_identity\x18\x03 \x01(\tH\x00R\x0esourceIdentity\x88\x01\x01B\x12\n" +
 	"\x10_source_identity\"\xff\x01\n" +
 	"\vCredentials\x12'\n" +
 	"\raccess_key_id\x18\x01 \x01(\tH\x00R\vaccessKeyId\x88\x01\x01\x12/\n" +
