@@ -125,7 +125,7 @@ func (f *life) live() {
 			if f.rng.IntN(3) == 0 {
 				f.clear()
 			} else {
-				f.fault(f.randomFault())
+				f.fault(randomFault(f.rng, f.names))
 			}
 		case 5:
 			f.moveClock()
@@ -184,20 +184,20 @@ func (f *life) commit() {
 	}
 }
 
-func (f *life) randomFault() *statev1.DnsFault {
+func randomFault(rng *rand.Rand, names []string) *statev1.DnsFault {
 	kinds := []string{propagation.FaultLost, propagation.FaultReorder, propagation.FaultLag, propagation.FaultDown, propagation.FaultServfail}
-	m := &statev1.DnsFault{Kind: kinds[f.rng.IntN(len(kinds))]}
-	switch f.rng.IntN(3) {
+	m := &statev1.DnsFault{Kind: kinds[rng.IntN(len(kinds))]}
+	switch rng.IntN(3) {
 	case 0:
-		m.Name = f.names[f.rng.IntN(len(f.names))]
+		m.Name = names[rng.IntN(len(names))]
 	case 1:
-		m.Zone = []string{apiZone, public1.GetName()}[f.rng.IntN(2)]
+		m.Zone = []string{apiZone, public1.GetName()}[rng.IntN(2)]
 	}
-	if f.rng.IntN(2) == 0 {
-		m.Place = propagation.PlaceOf(f.rng.IntN(propagation.Authorities))
+	if rng.IntN(2) == 0 {
+		m.Place = propagation.PlaceOf(rng.IntN(propagation.Authorities))
 	}
 	if m.Kind == propagation.FaultLag {
-		m.Lag = f.rng.Int64N(int64(3*time.Minute)) + 1
+		m.Lag = rng.Int64N(int64(3*time.Minute)) + 1
 	}
 	return m
 }

@@ -22,6 +22,17 @@ type vpc struct {
 	resolver *resolver.Resolver
 	address  netip.AddrPort
 	socket   *socket
+	// The VPC's addresses, and the octet by which they are bound here.
+	ranges []netip.Prefix
+	octet  uint32
+}
+
+// client is the address in the VPC of a client that the resolver sees at another.
+func (v *vpc) client(seen netip.Addr) netip.Addr {
+	if own, ok := netx.FromLoopback(v.octet, v.ranges, seen); ok {
+		return own
+	}
+	return seen
 }
 
 // installVPCs takes the VPCs of an update. s.mu is held.
@@ -69,6 +80,13 @@ func (s *Server) installVPC(ctx context.Context, id string, body []byte) error {
 		v.resolver.Install(rules)
 	} else if err := s.openVPC(ctx, id, rules, address); err != nil {
 		return err
+	}
+	v = s.vpcs[id]
+	v.octet, v.ranges = octet, nil
+	for _, cidr := range m.GetCidrs() {
+		if p, err := netip.ParsePrefix(cidr); err == nil {
+			v.ranges = append(v.ranges, p)
+		}
 	}
 	s.installNamed(id, rules)
 	return nil

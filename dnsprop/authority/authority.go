@@ -111,14 +111,17 @@ func (a *Authority) Condition(set *zone.Set, name string, at int64) zone.Conditi
 // seconds, which a fast DNS clock makes shorter than the zone's.
 func (a *Authority) Respond(q message.Query) message.Reply {
 	set := a.cfg.Zones()
-	at := set.At(a.cfg.Now())
+	return a.respond(set, q, set.At(a.cfg.Now()), a.cfg.Shuffle, nil)
+}
+
+func (a *Authority) respond(set *zone.Set, q message.Query, at int64, shuffle func(int, func(i, j int)), visit func(string, *Answer)) message.Reply {
 	switch a.Condition(set, q.Key, at) {
 	case zone.Down:
 		return message.Reply{Silent: true}
 	case zone.Failing:
 		return message.Reply{Rcode: dns.RcodeServerFailure}
 	}
-	return a.chain(set, q, at)
+	return a.chain(set, q, at, shuffle, visit)
 }
 
 // RespondPlain implements message.PlainResponder: what Respond says of a name in

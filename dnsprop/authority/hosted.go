@@ -21,14 +21,18 @@ func (a *Authority) soa(answer *Answer, at int64) {
 	}
 }
 
-// chain answers a query, and follows CNAMEs while they stay in the zone.
-func (a *Authority) chain(set *zone.Set, q message.Query, at int64) message.Reply {
+// chain answers a query, and follows CNAMEs while they stay in the zone. It tells
+// visit, if there is one, of the answer for each name.
+func (a *Authority) chain(set *zone.Set, q message.Query, at int64, shuffle func(int, func(i, j int)), visit func(string, *Answer)) message.Reply {
 	answer, ok := a.Ask(set, q.Key, q.Type, at)
 	if !ok {
 		return message.Reply{Rcode: dns.RcodeRefused, Errors: []message.ExtendedError{{Code: dns.ExtendedErrorCodeNotAuthoritative}}}
 	}
 	reply := message.Reply{Authoritative: true}
 	for link := 0; ; link++ {
+		if visit != nil {
+			visit(q.Key, &answer)
+		}
 		facts := answer.Facts(set.Clock.TTL(answer.TTL), set.Clock.TTL(answer.NegativeTTL))
 		if answer.Cut != "" {
 			// A referral (RFC 1034, 4.3.2, 3b); after a CNAME it is the client's to go on.
@@ -36,7 +40,7 @@ func (a *Authority) chain(set *zone.Set, q message.Query, at int64) message.Repl
 			return reply
 		}
 		if answer.Follow == "" {
-			last := facts.Reply(q, a.cfg.Shuffle)
+			last := facts.Reply(q, shuffle)
 			reply.Rcode, reply.Authority = last.Rcode, last.Authority
 			reply.Answer = append(reply.Answer, last.Answer...)
 			return reply

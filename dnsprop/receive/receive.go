@@ -55,6 +55,7 @@ func New(cfg Config) (*Receiver, error) {
 		Dial:      cfg.Dial,
 		Verify:    cfg.Verify,
 		Install:   r.install,
+		Answer:    r.answer,
 		ManualAck: true,
 		Logger:    cfg.Logger,
 	})
@@ -95,6 +96,17 @@ func (r *Receiver) Run(ctx context.Context) error {
 		}
 	})
 	return g.Wait()
+}
+
+// answer answers the control plane.
+func (r *Receiver) answer(q *syncv1.Query) *syncv1.Answer {
+	switch {
+	case q.GetName() != nil:
+		return &syncv1.Answer{Message: &syncv1.Answer_Explanation{Explanation: r.cfg.Server.Explain(q.GetName())}}
+	case q.GetProgress() != nil:
+		return &syncv1.Answer{Message: &syncv1.Answer_Progress{Progress: r.cfg.Server.Progress(q.GetProgress())}}
+	}
+	return nil
 }
 
 func (r *Receiver) acknowledge() {

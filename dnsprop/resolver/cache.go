@@ -68,10 +68,7 @@ func lookup[T string | []byte](c *cache, name T, qtype uint16, at int64) (live, 
 			c.remove(el)
 			continue
 		}
-		e := k.nxdomain
-		if e == nil && len(up) == len(name) {
-			e = k.typed(qtype)
-		}
+		e := k.answer(qtype, len(up) == len(name), at)
 		if e == nil {
 			continue
 		}
@@ -214,6 +211,20 @@ func (k *cached) entries() iter.Seq[*entry] {
 			}
 		}
 	}
+}
+
+// answer is the entry that answers for a type of the name itself, or else for
+// what is below it; nil if there is none, or none any more.
+func (k *cached) answer(qtype uint16, itself bool, at int64) *entry {
+	if e := k.nxdomain; e != nil && at < e.Keep {
+		return e
+	}
+	if itself {
+		if e := k.typed(qtype); e != nil && at < e.Keep {
+			return e
+		}
+	}
+	return nil
 }
 
 // typed is the entry of a query type, nil if there is none.

@@ -2,7 +2,9 @@ package resolver
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -163,4 +165,48 @@ func TestCacheResized(t *testing.T) {
 	if len(c.names) != 3 || c.recent.Len() != 3 {
 		t.Errorf("%d names, %d in order", len(c.names), c.recent.Len())
 	}
+}
+
+// What peek finds is what lookup does, and finding it changes nothing.
+func TestPeekLeavesNoTrace(t *testing.T) {
+	for seed := range uint64(200) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		one, other := newCache(4), newCache(4)
+		names := []string{"a.", "b.a.", "c.b.a.", "d.", "e.d."}
+		at := int64(0)
+		for range 100 {
+			name, qtype := names[rng.IntN(len(names))], []uint16{dns.TypeA, dns.TypeAAAA}[rng.IntN(2)]
+			switch rng.IntN(3) {
+			case 0:
+				e := answer(rng.IntN(2) == 0, at, at+rng.Int64N(50))
+				e.Keep += rng.Int64N(50)
+				one.store(name, qtype, e)
+				other.store(name, qtype, e)
+			case 1:
+				at += rng.Int64N(20)
+			}
+			before := order(one)
+			found := Inquired{Next: zone.Never}
+			live, stale, owner := one.peek(name, qtype, at, &found)
+			if after := order(one); !slices.Equal(before, after) {
+				t.Fatalf("seed %d: peeking moves %v to %v", seed, before, after)
+			}
+			if found.Next <= at || (live != nil || stale != nil) != (owner != "") {
+				t.Fatalf("seed %d at %d: of %q, until %d", seed, at, owner, found.Next)
+			}
+			if wantLive, wantStale := lookup(other, name, qtype, at); live != wantLive || stale != wantStale {
+				t.Fatalf("seed %d: %v and %v, lookup finds %v and %v", seed, live, stale, wantLive, wantStale)
+			}
+			lookup(one, name, qtype, at)
+		}
+	}
+}
+
+// order is what a cache holds, the most recently used first.
+func order(c *cache) (all []string) {
+	for el := c.recent.Front(); el != nil; el = el.Next() {
+		k := el.Value.(*cached)
+		all = append(all, fmt.Sprint(k.name, k.failure, k.nxdomain, k.types))
+	}
+	return all
 }

@@ -124,14 +124,21 @@ func (r *Resolver) Respond(q message.Query) message.Reply {
 	if !rules.vpc.DNSSupport {
 		return message.Reply{Rcode: dns.RcodeRefused, Errors: because(dns.ExtendedErrorCodeProhibited, "no DNS support in this VPC")}
 	}
-	reply, follow := r.step(rules, q)
+	reply := chain(q, func(q message.Query) (message.Reply, string) { return r.step(rules, q) })
+	reply.Recursion = true
+	return reply
+}
+
+// chain answers a question by its links, each of which says where it goes on.
+func chain(q message.Query, step func(message.Query) (reply message.Reply, follow string)) message.Reply {
+	reply, follow := step(q)
 	for range maxLinks {
 		if follow == "" {
 			break
 		}
 		next := q
 		next.Name, next.Key = follow, follow
-		last, to := r.step(rules, next)
+		last, to := step(next)
 		last.Answer = append(reply.Answer, last.Answer...)
 		if len(last.Errors) == 0 {
 			last.Errors = reply.Errors
@@ -144,7 +151,6 @@ func (r *Resolver) Respond(q message.Query) message.Reply {
 	if follow != "" {
 		reply = message.Reply{Rcode: dns.RcodeServerFailure, Errors: because(dns.ExtendedErrorCodeOther, "too many CNAME records")}
 	}
-	reply.Recursion = true
 	return reply
 }
 
@@ -238,6 +244,11 @@ func (r *Resolver) resolve(c *cache, private string, q message.Query) (reply mes
 	if e != nil && e.Old(at) && r.options.Load().Prefetch {
 		r.ask(c, set, private, q, at, false)
 	}
+	return say(set, q, at, e, stale, r.cfg.Shuffle)
+}
+
+// say answers by an entry that is live or new, or else by a stale one.
+func say(set *zone.Set, q message.Query, at int64, e, stale *entry, shuffle func(int, func(i, j int))) (reply message.Reply, follow string) {
 	left := int64(StaleTTL)
 	var staleness []message.ExtendedError
 	switch {
@@ -256,7 +267,7 @@ func (r *Resolver) resolve(c *cache, private string, q message.Query) (reply mes
 	if e.Follow != "" {
 		return message.Reply{Answer: facts.Records(q.Name), Errors: staleness}, e.Follow
 	}
-	reply = facts.Reply(q, r.cfg.Shuffle)
+	reply = facts.Reply(q, shuffle)
 	reply.Errors = staleness
 	return reply, ""
 }
@@ -268,24 +279,32 @@ func (r *Resolver) ask(c *cache, set *zone.Set, private string, q message.Query,
 	if c.failing(q.Key, at) {
 		return nil, because(dns.ExtendedErrorCodeCachedError, "")
 	}
-	from, z, why := r.answering(set, private, q.Key, at)
-	if z == nil {
+	e, why := r.fetch(r.cfg.Pick(len(r.cfg.Authorities)), set, private, q, at)
+	if e == nil {
 		c.fail(q.Key, at, spare)
 		return nil, why
 	}
-	answer := r.cfg.Authorities[from].AskIn(set, z, q.Key, q.Type, at)
-	e := &entry{Answer: answer, Span: r.span(answer, q, at), Type: q.Type, From: from, By: q.Source}
 	c.store(q.Key, q.Type, e)
 	return e, nil
 }
 
-// answering picks the authority to ask, and the zone that it answers from. It
-// goes on to the next while one is down or fails, or does not have a zone that
-// others have; a nil zone and why if all do. How long a server waits before it
+// fetch is what the authorities say, beginning with one; nil and why if none does.
+func (r *Resolver) fetch(first int, set *zone.Set, private string, q message.Query, at int64) (*entry, []message.ExtendedError) {
+	from, z, why := r.answering(first, set, private, q.Key, at)
+	if z == nil {
+		return nil, why
+	}
+	answer := r.cfg.Authorities[from].AskIn(set, z, q.Key, q.Type, at)
+	return &entry{Answer: answer, Span: r.span(answer, q, at), Type: q.Type, From: from, By: q.Source}, nil
+}
+
+// answering is the authority that answers, and the zone that it answers from. From
+// the one to ask first it goes on to the next while one is down or fails, or does
+// not have a zone that others have; a nil zone and why if all do. How long a server waits before it
 // goes on is not modelled: it would be real time, not the DNS clock's.
-func (r *Resolver) answering(set *zone.Set, private, name string, at int64) (from int, z *zone.Zone, why []message.ExtendedError) {
+func (r *Resolver) answering(first int, set *zone.Set, private, name string, at int64) (from int, z *zone.Zone, why []message.ExtendedError) {
 	n := len(r.cfg.Authorities)
-	from = r.cfg.Pick(n)
+	from = first
 	reached := false
 	for range n {
 		a := r.cfg.Authorities[from]
@@ -320,11 +339,14 @@ func (r *Resolver) span(a authority.Answer, q message.Query, at int64) Span {
 func (r *Resolver) Stale(c *zone.Change, at int64) int64 {
 	var last int64
 	for _, caches := range r.rules.Load().caches {
-		for i := range c.Records {
-			last = max(last, caches.stale(zone.Version{Change: c, Ordinal: i}, at))
-		}
+		last = max(last, caches.older(c, at))
 	}
 	return last
+}
+
+// StaleIn is Stale for the caches of an availability zone alone.
+func (r *Resolver) StaleIn(az string, c *zone.Change, at int64) int64 {
+	return r.rules.Load().in(az).older(c, at)
 }
 
 // Flush forgets every answer.

@@ -73,6 +73,18 @@ func (s caches) all() iter.Seq[*cache] {
 	}
 }
 
+// older is until when any of the caches may answer for a set of a change by what
+// is older; 0 if none can.
+func (s caches) older(c *zone.Change, at int64) (last int64) {
+	if s.public == nil {
+		return 0
+	}
+	for i := range c.Records {
+		last = max(last, s.stale(zone.Version{Change: c, Ordinal: i}, at))
+	}
+	return last
+}
+
 // stale is until when any of the caches may answer by what is older than a
 // version: for its own name, or by an alias that leads to it.
 func (s caches) stale(than zone.Version, at int64) int64 {
@@ -87,6 +99,13 @@ func (s caches) stale(than zone.Version, at int64) int64 {
 		}
 	}
 	return last
+}
+
+// Sees reports whether a change can be seen through the resolver: one of a user's
+// private zone, if the zone is the VPC's.
+func (r *Resolver) Sees(c *zone.Change) bool {
+	rules := r.rules.Load()
+	return !c.Zone.Private || rules.caches[0].hosted[c.Zone.ID] != nil
 }
 
 // in is the caches of an availability zone; none if there is no such zone.

@@ -51,6 +51,7 @@ type Change struct {
 	// unless it was reordered there.
 	settled [propagation.Authorities]int64
 	insync  int64
+	lag     [propagation.Authorities]time.Duration
 }
 
 // Ref names a user's zone.
@@ -103,6 +104,9 @@ func NewChange(m *dnsv1.Change) (*Change, error) {
 			c.settled[a] = t.UnixNano()
 		}
 		c.insync = max(c.insync, c.shown[a])
+		if lag := d.GetLag(); a < len(lag) {
+			c.lag[a] = time.Duration(lag[a])
+		}
 	}
 	return c, nil
 }

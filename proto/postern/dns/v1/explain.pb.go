@@ -327,7 +327,7 @@ type PlaceAnswer struct {
 	// nobody asks; 0: never. The wall clock's is 0 while the DNS clock is frozen, too.
 	ChangesAt     int64 `protobuf:"varint,4,opt,name=changes_at,json=changesAt,proto3" json:"changes_at,omitempty"`
 	ChangesAtWall int64 `protobuf:"varint,5,opt,name=changes_at_wall,json=changesAtWall,proto3" json:"changes_at_wall,omitempty"`
-	// What it is then.
+	// What it is then; not set: forwarded.
 	Then *Result `protobuf:"bytes,6,opt,name=then,proto3" json:"then,omitempty"`
 	// Only so many instants to come were looked at: no change up to changes_at.
 	NotBefore     bool `protobuf:"varint,7,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
@@ -418,10 +418,11 @@ func (x *PlaceAnswer) GetNotBefore() bool {
 type Outcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The authorities, ns1 to ns4, of which a resolver has to ask one first to
-	// answer this; none: whichever it is.
-	Asked  []string `protobuf:"bytes,1,rep,name=asked,proto3" json:"asked,omitempty"`
-	Result *Result  `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
-	// The name, then those that CNAME records led to. None if the answer is from nothing.
+	// answer this; none: it asks none, or is one.
+	Asked []string `protobuf:"bytes,1,rep,name=asked,proto3" json:"asked,omitempty"`
+	// Not set: the question is forwarded, see the last of the links.
+	Result *Result `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
+	// The name, then those that CNAME records led to.
 	Links         []*Link `protobuf:"bytes,3,rep,name=links,proto3" json:"links,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -484,7 +485,9 @@ type Result struct {
 	Rcode   string                 `protobuf:"bytes,1,opt,name=rcode,proto3" json:"rcode,omitempty"`     // NOERROR, NXDOMAIN…; empty: silence
 	Records []string               `protobuf:"bytes,2,rep,name=records,proto3" json:"records,omitempty"` // of the answer section, as in a zone file
 	// Of a negative answer: for how many seconds it may be kept.
-	NegativeTtl   uint32 `protobuf:"varint,3,opt,name=negative_ttl,json=negativeTtl,proto3" json:"negative_ttl,omitempty"`
+	NegativeTtl uint32 `protobuf:"varint,3,opt,name=negative_ttl,json=negativeTtl,proto3" json:"negative_ttl,omitempty"`
+	// Of a delegation: the servers to go on with.
+	Referral      []string `protobuf:"bytes,4,rep,name=referral,proto3" json:"referral,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -538,6 +541,13 @@ func (x *Result) GetNegativeTtl() uint32 {
 		return x.NegativeTtl
 	}
 	return 0
+}
+
+func (x *Result) GetReferral() []string {
+	if x != nil {
+		return x.Referral
+	}
+	return nil
 }
 
 // Link is what a place knows of one name of a chain.
@@ -1209,11 +1219,12 @@ const file_postern_dns_v1_explain_proto_rawDesc = "" +
 	"\aOutcome\x12\x14\n" +
 	"\x05asked\x18\x01 \x03(\tR\x05asked\x12.\n" +
 	"\x06result\x18\x02 \x01(\v2\x16.postern.dns.v1.ResultR\x06result\x12*\n" +
-	"\x05links\x18\x03 \x03(\v2\x14.postern.dns.v1.LinkR\x05links\"[\n" +
+	"\x05links\x18\x03 \x03(\v2\x14.postern.dns.v1.LinkR\x05links\"w\n" +
 	"\x06Result\x12\x14\n" +
 	"\x05rcode\x18\x01 \x01(\tR\x05rcode\x12\x18\n" +
 	"\arecords\x18\x02 \x03(\tR\arecords\x12!\n" +
-	"\fnegative_ttl\x18\x03 \x01(\rR\vnegativeTtl\"\xe2\x03\n" +
+	"\fnegative_ttl\x18\x03 \x01(\rR\vnegativeTtl\x12\x1a\n" +
+	"\breferral\x18\x04 \x03(\tR\breferral\"\xe2\x03\n" +
 	"\x04Link\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
 	"\x06source\x18\x02 \x01(\x0e2\x16.postern.dns.v1.SourceR\x06source\x12\x12\n" +
