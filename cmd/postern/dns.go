@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 
 type dnsCmd struct {
 	Serve   dnsServeCmd   `cmd:"" default:"withargs" help:"Run the DNS server."`
+	Explain dnsExplainCmd `cmd:"" help:"Say what each place answers for a name, from what, and until when."`
 	Trace   dnsTraceCmd   `cmd:"" help:"Show where changes of names stand, place by place."`
 	Advance dnsAdvanceCmd `cmd:"" help:"Move the DNS clock forward."`
 	Clock   dnsClockCmd   `cmd:"" help:"Show the DNS clock, or set its speed."`
@@ -99,123 +99,6 @@ func (c *dnsServeCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	return c.serve(ctx, g, identity, registry, server.Ready, supply.Run)
-}
-
-type dnsTraceCmd struct {
-	clientFlags
-	Subject string        `arg:"" optional:"" help:"API id, endpoint id, change id or name; all changes by default."`
-	Watch   bool          `help:"Go on until all of them are visible everywhere."`
-	Every   time.Duration `default:"500ms" help:"How often --watch looks."`
-}
-
-func (dnsTraceCmd) Help() string {
-	return "Examples:\n  postern dns trace u67n3ov968 --watch\n  postern dns trace -o json"
-}
-
-type changeJSON struct {
-	ID        string        `json:"id"`
-	Subject   string        `json:"subject"`
-	Index     uint64        `json:"index"`
-	Status    string        `json:"status"`
-	Names     []string      `json:"names"`
-	Removed   []string      `json:"removed,omitempty"`
-	Submitted string        `json:"submitted"`
-	Attempts  uint32        `json:"attempts"`
-	Instants  []instantJSON `json:"instants"`
-}
-
-type instantJSON struct {
-	Place   string `json:"place"`
-	DNS     string `json:"dns_time,omitempty"`
-	Wall    string `json:"wall_time,omitempty"`
-	Visible bool   `json:"visible"`
-	Lost    bool   `json:"lost"`
-}
-
-func (c *dnsTraceCmd) Run(ctx context.Context, g *globals) error {
-	client, closeConn, err := c.admin()
-	if err != nil {
-		return err
-	}
-	defer closeConn()
-	for {
-		answer, err := client.ListDnsChanges(ctx, &adminv1.ListDnsChangesRequest{Subject: c.Subject})
-		if err != nil {
-			return err
-		}
-		pending := 0
-		for _, change := range answer.GetChanges() {
-			if change.GetStatus() != "INSYNC" {
-				pending++
-			}
-		}
-		if !c.Watch || pending == 0 {
-			return printChanges(g, answer.GetChanges())
-		}
-		fmt.Fprintf(g.stderr, "%d of %d changes are visible everywhere\n", len(answer.GetChanges())-pending, len(answer.GetChanges()))
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(c.Every):
-		}
-	}
-}
-
-func printChanges(g *globals, changes []*adminv1.DnsChangeStatus) error {
-	if g.Output == "json" {
-		out := []changeJSON{}
-		for _, change := range changes {
-			j := changeJSON{
-				ID: "/change/" + change.GetId(), Subject: change.GetSubject(), Index: change.GetIndex(), Status: change.GetStatus(),
-				Names: change.GetNames(), Removed: change.GetRemoved(), Submitted: rfc3339(time.Unix(0, change.GetSubmittedAtUnixNano())), Attempts: change.GetAttempts(),
-			}
-			for _, i := range change.GetInstants() {
-				instant := instantJSON{Place: i.GetPlace(), Visible: i.GetVisible(), Lost: i.GetLost()}
-				if !i.GetLost() {
-					instant.DNS = rfc3339(time.Unix(0, i.GetDnsUnixNano()))
-					if i.GetWallUnixNano() != 0 {
-						instant.Wall = rfc3339(time.Unix(0, i.GetWallUnixNano()))
-					}
-				}
-				j.Instants = append(j.Instants, instant)
-			}
-			out = append(out, j)
-		}
-		writeJSON(g.stdout, map[string]any{"changes": out})
-		return nil
-	}
-	if len(changes) == 0 {
-		fmt.Fprintln(g.stdout, "no changes")
-		return nil
-	}
-	rows := [][]string{{"CHANGE", "VERSION", "STATUS", "NS1", "NS2", "NS3", "NS4", "NAMES"}}
-	for _, change := range changes {
-		row := []string{change.GetId(), strconv.FormatUint(change.GetIndex(), 10), change.GetStatus()}
-		for _, i := range change.GetInstants() {
-			switch {
-			case i.GetVisible():
-				row = append(row, "visible")
-			case i.GetLost():
-				row = append(row, "lost")
-			case i.GetWallUnixNano() == 0:
-				row = append(row, "frozen")
-			default:
-				row = append(row, fmt.Sprintf("in %.1fs", time.Until(time.Unix(0, i.GetWallUnixNano())).Seconds()))
-			}
-		}
-		for i, name := range change.GetNames() {
-			if slices.Contains(change.GetRemoved(), name) {
-				name = "removed: " + name
-			}
-			if i == 0 {
-				rows = append(rows, append(row, name))
-			} else {
-				rows = append(rows, []string{"", "", "", "", "", "", "", name})
-			}
-		}
-	}
-	table(g.stdout, rows)
-	return nil
 }
 
 type dnsAdvanceCmd struct {

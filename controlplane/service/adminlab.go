@@ -11,7 +11,6 @@ import (
 
 	"github.com/posternhq/postern/controlplane/apierr"
 	"github.com/posternhq/postern/controlplane/state"
-	"github.com/posternhq/postern/dnsprop/propagation"
 	"github.com/posternhq/postern/internal/netx"
 	adminv1 "github.com/posternhq/postern/proto/postern/admin/v1"
 	ec2v1 "github.com/posternhq/postern/proto/postern/ec2/v1"
@@ -193,62 +192,4 @@ func tagValue(tags []*ec2v1.Tag, key string) string {
 		}
 	}
 	return ""
-}
-
-// ListDnsChanges shows where changes of names stand.
-func (a *admin) ListDnsChanges(ctx context.Context, req *adminv1.ListDnsChangesRequest) (*adminv1.ListDnsChangesResponse, error) {
-	v, err := view(ctx, a.cfg.Config)
-	if err != nil {
-		return nil, err
-	}
-	clock := propagation.ClockOf(v.Settings().GetDnsClock())
-	now := clock.Now(a.cfg.Now())
-	answer := &adminv1.ListDnsChangesResponse{}
-	for r := range v.All(statev1.Type_TYPE_DNS_CHANGE) {
-		change := r.GetDnsChange()
-		if !concerns(change, req.GetSubject()) {
-			continue
-		}
-		s := &adminv1.DnsChangeStatus{
-			Id: change.GetId(), Subject: change.GetSubject(), Index: r.GetCreateIndex(), Status: "PENDING",
-			SubmittedAtUnixNano: change.GetSubmittedAt(), Attempts: uint32(len(change.GetAttempts())),
-		}
-		for _, record := range change.GetRecords() {
-			s.Names = append(s.Names, record.GetName())
-			if record.GetAfter() == nil {
-				s.Removed = append(s.Removed, record.GetName())
-			}
-		}
-		if insync, ok := propagation.Insync(change); ok && !insync.After(now) {
-			s.Status = "INSYNC"
-		}
-		for authority := range propagation.Authorities {
-			i := &adminv1.AuthorityInstant{Place: fmt.Sprintf("ns%d", authority+1)}
-			if instant, ok := propagation.Instant(change, authority); ok {
-				i.DnsUnixNano, i.Visible = instant.UnixNano(), !instant.After(now)
-				if wall, ok := clock.Wall(instant); ok {
-					i.WallUnixNano = wall.UnixNano()
-				}
-			} else {
-				i.Lost = true
-			}
-			s.Instants = append(s.Instants, i)
-		}
-		answer.Changes = append(answer.Changes, s)
-	}
-	slices.SortFunc(answer.Changes, func(a, b *adminv1.DnsChangeStatus) int { return int(a.Index) - int(b.Index) })
-	return answer, nil
-}
-
-func concerns(change *statev1.DnsChange, subject string) bool {
-	if subject == "" || change.GetSubject() == subject || change.GetId() == strings.TrimPrefix(subject, "/change/") {
-		return true
-	}
-	name := strings.ToLower(strings.TrimSuffix(subject, ".")) + "."
-	for _, record := range change.GetRecords() {
-		if record.GetName() == name || strings.Contains(record.GetName(), strings.ToLower(subject)) {
-			return true
-		}
-	}
-	return false
 }
