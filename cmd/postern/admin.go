@@ -12,7 +12,7 @@ type adminCmd struct {
 	Peers          peersCmd          `cmd:"" help:"Control-plane nodes: list, add, remove."`
 	Places         placesCmd         `cmd:"" help:"Registered edges and DNS servers: list, remove."`
 	TransferLeader transferLeaderCmd `cmd:"" name:"transfer-leader" help:"Hand leadership to another node."`
-	Fault          faultCmd          `cmd:"" help:"Faults of the public name servers: set, list, clear."`
+	Fault          faultCmd          `cmd:"" help:"Faults of name servers and endpoints: set, list, clear."`
 	Audit          auditCmd          `cmd:"" help:"Who wrote what: every write of the control plane, as it was and as it goes on."`
 }
 

@@ -10,18 +10,18 @@ import (
 )
 
 type faultCmd struct {
-	Set   faultSetCmd   `cmd:"" help:"Put a fault into force: dns-lost, dns-reorder, dns-lag, dns-down or dns-servfail."`
+	Set   faultSetCmd   `cmd:"" help:"Put a fault into force: dns-lost, dns-reorder, dns-lag, dns-down, dns-servfail or eni-late."`
 	List  faultListCmd  `cmd:"" default:"withargs" help:"List the faults in force."`
 	Clear faultClearCmd `cmd:"" help:"End faults."`
 }
 
 type faultSetCmd struct {
 	clientFlags
-	Kind  string        `arg:"" help:"dns-lost, dns-reorder, dns-lag, dns-down or dns-servfail."`
+	Kind  string        `arg:"" help:"dns-lost, dns-reorder, dns-lag, dns-down, dns-servfail or eni-late."`
 	Name  string        `help:"Only this name." placeholder:"NAME" xor:"target"`
 	Zone  string        `help:"Only this name and what is below it." placeholder:"NAME" xor:"target"`
-	Place string        `help:"Only this name server: ns1 to ns4; all by default." placeholder:"NS"`
-	Lag   time.Duration `help:"How late the name server is, for dns-lag." placeholder:"DURATION"`
+	Place string        `help:"Only this name server, ns1 to ns4, or for eni-late this availability zone; all by default." placeholder:"PLACE"`
+	Lag   time.Duration `help:"How late the name server is, for dns-lag, or the interface, for eni-late." placeholder:"DURATION"`
 	For   time.Duration `help:"End by itself after this long on the DNS clock; when it is cleared, by default." placeholder:"DURATION"`
 }
 
@@ -36,10 +36,16 @@ are committed while the fault is in force, and move nothing that is under way:
   dns-down      a name server does not answer
   dns-servfail  it answers SERVFAIL
 
+One is of endpoints: it befalls those that are made, or get a subnet, while it is in force. A name or zone picks the region by
+the endpoint's private zone, execute-api.REGION.amazonaws.com:
+
+  eni-late      names resolve, but interfaces let nobody in until --lag later; who connects gets no answer
+
 Examples:
   postern admin fault set dns-lost --name API-VPCE.execute-api.us-west-2.amazonaws.com
   postern admin fault set dns-lag --place ns3 --lag 5m
-  postern admin fault set dns-down --place ns2 --for 10m`
+  postern admin fault set dns-down --place ns2 --for 10m
+  postern admin fault set eni-late --lag 30s --place us-west-2a`
 }
 
 // Validate is called by kong.

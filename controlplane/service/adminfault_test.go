@@ -36,7 +36,7 @@ func TestDNSFaults(t *testing.T) {
 		"duration": {Kind: "dns-down", DurationMs: -1},
 		"for ever": {Kind: "dns-down", DurationMs: 1 << 60},
 		"odd name": {Kind: "dns-down", Name: "a b"},
-		"unknown":  {Kind: "eni-late"},
+		"unknown":  {Kind: "eni-slow"},
 	} {
 		if _, err := l.SetDnsFault(l.ctx(), bad); err == nil {
 			t.Errorf("%s: %v was accepted", name, bad)

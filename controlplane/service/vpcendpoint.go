@@ -149,6 +149,7 @@ func (s *ec2Server) newEndpoint(w *vpcWrite, c Caller, req *ec2v1.CreateVpcEndpo
 	if err := edit.addSubnets(req.GetSubnetIds(), req.GetSubnetConfigurations()); err != nil {
 		return nil, err
 	}
+	edit.late(time.Unix(0, e.GetAvailableAt()))
 	key := w.sibling(statev1.Type_TYPE_VPC_ENDPOINT, id)
 	w.txn.Guards = append(w.txn.Guards, absent(key))
 	w.put(key, e)
@@ -360,6 +361,19 @@ func (d *endpointEdit) addresses() []zonalAddress {
 		out = append(out, zonalAddress{zone: eni.GetAvailabilityZone(), address: eni.GetPrivateIpAddress()})
 	}
 	return out
+}
+
+// late notes which of the new interfaces a fault keeps from accepting connections
+// for a while after the instant at which they are there.
+func (d *endpointEdit) late(there time.Time) {
+	now := dnsNow(d.w.cfg, d.w.view).UnixNano()
+	for _, eni := range d.added {
+		zone := eni.GetAvailabilityZone()
+		d.e.Late = slices.DeleteFunc(d.e.Late, func(l *statev1.LateInterface) bool { return l.GetAvailabilityZone() == zone })
+		if by := propagation.Late(dnsFaults(d.w.view), now, d.w.key.Region, zone); by > 0 {
+			d.e.Late = append(d.e.Late, &statev1.LateInterface{AvailabilityZone: zone, AcceptsAt: there.Add(by).UnixNano()})
+		}
+	}
 }
 
 // describeEndpoint is the endpoint as answers show it: its state is a function

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -93,6 +94,11 @@ func (s *ec2Server) modifyEndpoint(w *vpcWrite, key state.Key, before *statev1.V
 		}
 		e.SettledAt = dnsNow(s.cfg, w.view).Add(profile.Pending(settings.GetDnsSeed(), key.ID)).UnixNano()
 	}
+	there := dnsNow(s.cfg, w.view)
+	if at := time.Unix(0, e.GetAvailableAt()); at.After(there) {
+		there = at
+	}
+	edit.late(there)
 	enis := endpointAddresses{before: addressesOf(w.view, key, before), after: edit.addresses()}
 	w.add(endpointDNS(s.cfg, w.view, before, e, enis, key))
 	return nil

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/posternhq/postern/controlplane/state"
+	"github.com/posternhq/postern/dnsprop/propagation"
 	edgev1 "github.com/posternhq/postern/proto/postern/edge/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
@@ -17,6 +18,8 @@ type Builder struct {
 	index    uint64
 	built    bool
 	asIs     bool // addresses are not translated
+	clock    propagation.Clock
+	late     map[state.Key]bool // endpoints whose interfaces are late, which go by the clock
 	offered  map[string]*Resource
 	network  *network
 	changed  map[string]*Resource
@@ -35,7 +38,7 @@ func (b *Builder) Update(v *state.View) (changed []*Resource, removed []string, 
 	// An index below the last one means that another state was put in place of ours.
 	if b.fullPass = !b.built || !ok || v.Index() < b.index || asIs != b.asIs; b.fullPass {
 		b.asIs = asIs
-		b.offered, b.network = map[string]*Resource{}, newNetwork()
+		b.offered, b.network, b.late = map[string]*Resource{}, newNetwork(), map[state.Key]bool{}
 		b.all(v)
 	} else {
 		b.some(v, changes)
@@ -90,6 +93,7 @@ func (b *Builder) some(v *state.View, changes []state.Change) {
 		switch c.Key.Type {
 		case statev1.Type_TYPE_SETTINGS:
 			b.settings(v)
+			maps.Copy(touched.endpoints, b.late)
 		case statev1.Type_TYPE_REST_API:
 			// The record is written again with everything inside the API: its
 			// stages are looked at only when it comes or goes.
@@ -151,5 +155,6 @@ func (b *Builder) offer(name, vpc string, m proto.Message) {
 
 func (b *Builder) settings(v *state.View) {
 	s := v.Settings()
+	b.clock = propagation.ClockOf(s.GetDnsClock())
 	b.offer("settings", "", &edgev1.Settings{TlsMax: s.GetTlsMax(), DenyDetail: s.GetDenyDetail(), SourceIpOnPrivate: s.GetSourceIpOnPrivate()})
 }

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -239,6 +240,35 @@ func TestEndpointsFollowTheirNetwork(t *testing.T) {
 	other := endpoint("vpc-1", "vpce-2", nil, nil)
 	other.GetVpcEndpoint().Endpoint.ServiceName = proto.String("com.amazonaws.us-west-2.s3")
 	f.step("", puts(other))
+}
+
+func clock(dns, wall int64, speed float64) *statev1.Record {
+	return &statev1.Record{Key: &statev1.Key{Type: statev1.Type_TYPE_SETTINGS, Id: "settings"}, Value: &statev1.Record_Settings{Settings: &statev1.Settings{
+		DnsClock: &statev1.DnsClock{DnsTime: dns, WallTime: wall, Speed: speed},
+	}}}
+}
+
+// A late interface is told by the wall clock, and again when the DNS clock goes otherwise.
+func TestLateInterfacesFollowTheClock(t *testing.T) {
+	f := newFeed(t)
+	late := endpoint("vpc-1", "vpce-1", []string{"eni-1"}, []string{"sg-1"})
+	late.GetVpcEndpoint().Late = []*statev1.LateInterface{{AvailabilityZone: "us-west-2b", AcceptsAt: 5000}, {AvailabilityZone: "us-west-2a", AcceptsAt: 900}}
+	f.step("settings sg/sg-1 vpc/vpc-1 vpce/vpce-1", puts(vpc("vpc-1", "10.7.0.0/16", 7), group("vpc-1", "sg-1"), eni("vpc-1", "eni-1", "10.7.1.5"), late, clock(100, 1000, 2)))
+	want := func(at int64) {
+		t.Helper()
+		expect(f, "vpce/vpce-1", &edgev1.VpcEndpoint{}, &edgev1.VpcEndpoint{
+			Id: "vpce-1", Account: account, Region: region, VpcId: "vpc-1",
+			Enis: []*edgev1.Eni{{Id: "eni-1", Az: "us-west-2a", Address: "10.7.1.5", BindAddress: "127.7.1.5", AcceptsAt: at}},
+		})
+	}
+	want(1400) // 800 of the DNS clock are 400
+	f.step("vpce/vpce-1", puts(clock(100, 1000, 0)))
+	want(math.MaxInt64)
+	f.step("vpce/vpce-1", puts(clock(900, 1200, 0)))
+	want(0)
+	f.step("", puts(clock(950, 1200, 1)))
+	f.step("-vpce/vpce-1", nil, late.GetKey())
+	f.step("", puts(clock(960, 1200, 1)))
 }
 
 func TestOnPremisesClientsAreRouted(t *testing.T) {

@@ -1,9 +1,11 @@
 package snapshot
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/posternhq/postern/controlplane/state"
 	"github.com/posternhq/postern/internal/netx"
@@ -205,8 +207,12 @@ func (b *Builder) endpoint(v *state.View, k state.Key, r *statev1.Record) {
 	if e == nil || e.GetDeletedAt() != 0 || e.GetEndpoint().GetVpcEndpointType() != "Interface" ||
 		!strings.HasSuffix(e.GetEndpoint().GetServiceName(), endpointService) {
 		b.network.refer(k, nil)
+		delete(b.late, k)
 		b.offer(name, "", nil)
 		return
+	}
+	if delete(b.late, k); len(e.GetLate()) > 0 {
+		b.late[k] = true
 	}
 	vpcID := e.GetEndpoint().GetVpcId()
 	at := func(t statev1.Type, id string) state.Key {
@@ -227,7 +233,7 @@ func (b *Builder) endpoint(v *state.View, k state.Key, r *statev1.Record) {
 		}
 		m.Enis = append(m.Enis, &edgev1.Eni{
 			Id: id, Az: eni.GetAvailabilityZone(), Address: eni.GetPrivateIpAddress(),
-			BindAddress: b.bind(vpc.GetLoopbackOctet(), eni.GetPrivateIpAddress()),
+			BindAddress: b.bind(vpc.GetLoopbackOctet(), eni.GetPrivateIpAddress()), AcceptsAt: b.acceptsAt(e, eni.GetAvailabilityZone()),
 		})
 	}
 	for _, g := range e.GetEndpoint().GetGroups() {
@@ -250,6 +256,23 @@ func (b *Builder) endpoint(v *state.View, k state.Key, r *statev1.Record) {
 	slices.Sort(m.IngressGroups)
 	m.IngressCidrs, m.IngressGroups = slices.Compact(m.IngressCidrs), slices.Compact(m.IngressGroups)
 	b.offer(name, vpcID, m)
+}
+
+// acceptsAt is the wall time from which an endpoint's interface in a zone lets
+// clients in, as the DNS clock goes now; an edge has no such clock. It is 0 for
+// what had passed when the clock was last set.
+func (b *Builder) acceptsAt(e *statev1.VpcEndpoint, zone string) int64 {
+	for _, l := range e.GetLate() {
+		at := time.Unix(0, l.GetAcceptsAt())
+		if l.GetAvailabilityZone() != zone || !at.After(b.clock.DNSTime) {
+			continue
+		}
+		if wall, ok := b.clock.Wall(at); ok {
+			return wall.UnixNano()
+		}
+		return math.MaxInt64 // while it is frozen
+	}
+	return 0
 }
 
 // admit adds the sources that rules let in to HTTPS. A rule may name a group

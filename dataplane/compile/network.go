@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 	"unique"
 
 	"github.com/gaissmai/bart"
@@ -40,11 +41,25 @@ type Eni struct {
 	AZ      string
 	Address netip.Addr
 	Bind    netip.Addr
+	// AcceptsAt is the wall time before which it lets nobody in, in Unix
+	// nanoseconds; 0: none.
+	AcceptsAt int64
 }
 
 // Admits says whether some security group of the endpoint lets a source, given
 // by its VPC address, connect.
 func (e *Endpoint) Admits(source netip.Addr) bool { return e.admit.Contains(source.Unmap()) }
+
+// Accepts says whether the interface with that address in the VPC takes
+// connections at an instant.
+func (e *Endpoint) Accepts(address netip.Addr, now time.Time) bool {
+	for i := range e.ENIs {
+		if n := &e.ENIs[i]; n.Address == address {
+			return n.AcceptsAt == 0 || n.AcceptsAt <= now.UnixNano()
+		}
+	}
+	return true
+}
 
 func compileEndpoint(m *edgev1.VpcEndpoint) (*Endpoint, error) {
 	e := &Endpoint{ID: m.GetId(), Account: m.GetAccount(), Region: m.GetRegion(), VPC: m.GetVpcId(), groups: m.GetIngressGroups()}
@@ -54,7 +69,7 @@ func compileEndpoint(m *edgev1.VpcEndpoint) (*Endpoint, error) {
 	}
 	e.bind()
 	for _, n := range m.GetEnis() {
-		eni := Eni{ID: n.GetId(), AZ: n.GetAz()}
+		eni := Eni{ID: n.GetId(), AZ: n.GetAz(), AcceptsAt: n.GetAcceptsAt()}
 		if eni.Address, err = netip.ParseAddr(n.GetAddress()); err != nil {
 			return nil, fmt.Errorf("address of %s: %w", n.GetId(), err)
 		}

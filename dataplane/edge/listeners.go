@@ -314,5 +314,6 @@ func (e *endpoint) Source(remote netip.Addr) (netip.Addr, bool) {
 	return e.vpc.Source(remote)
 }
 func (e *endpoint) Admits(source netip.Addr) bool { return e.endpoint.Admits(source) }
+func (e *endpoint) Accepts() bool                 { return e.endpoint.Accepts(e.address, time.Now()) }
 func (e *endpoint) VPC() string                   { return e.endpoint.VPC }
 func (e *endpoint) Interface() netip.Addr         { return e.address }

@@ -17,6 +17,9 @@ type Endpoint interface {
 	// Admits says whether a security group lets this address, of the VPC's own
 	// view, reach port 443 of the endpoint.
 	Admits(source netip.Addr) bool
+	// Accepts says whether the network interface that was asked for takes
+	// connections by now.
+	Accepts() bool
 	// VPC is the id of the endpoint's VPC.
 	VPC() string
 	// Interface is the VPC's address of the network interface that was asked for
@@ -109,7 +112,7 @@ func (l *Listener) arrival(remote, local netip.Addr) (*Arrival, bool) {
 		return nil, false
 	}
 	source, ok := e.Source(remote)
-	if !ok || !e.Admits(source) {
+	if !ok || !e.Admits(source) || !e.Accepts() {
 		return nil, false
 	}
 	return &Arrival{Endpoint: id, VPC: e.VPC(), Source: source, Interface: e.Interface()}, true

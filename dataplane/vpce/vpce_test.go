@@ -20,6 +20,7 @@ type fake struct {
 	at     netip.Addr
 	id     string
 	admits func(netip.Addr) bool
+	late   bool
 }
 
 func (f *fake) ByAddress(local netip.Addr) (string, Endpoint) {
@@ -40,6 +41,7 @@ func (f *fake) Source(remote netip.Addr) (netip.Addr, bool) {
 	return netip.MustParseAddr("10.0.0.9"), remote == netip.MustParseAddr("127.0.0.1")
 }
 func (f *fake) Admits(a netip.Addr) bool { return f.admits(a) }
+func (f *fake) Accepts() bool            { return !f.late }
 func (f *fake) VPC() string              { return "vpc-1" }
 func (f *fake) Interface() netip.Addr    { return netip.MustParseAddr("10.0.0.1") }
 
@@ -87,6 +89,19 @@ func TestArrivalOfADirectConnection(t *testing.T) {
 	buf := make([]byte, 5)
 	if _, err := io.ReadFull(conn, buf); err != nil || string(buf) != "hello" {
 		t.Errorf("read %q, %v", buf, err)
+	}
+}
+
+// A late interface answers nobody, as if his packets had been dropped.
+func TestLateInterfaceIsSilent(t *testing.T) {
+	f := &fake{at: netip.MustParseAddr("127.0.0.1"), id: "vpce-1", admits: func(netip.Addr) bool { return true }, late: true}
+	l, _ := listen(t, func(c *Config) { c.Directory = f })
+	if _, ok := l.arrival(netip.MustParseAddr("127.0.0.1"), f.at); ok {
+		t.Error("a late interface takes a connection")
+	}
+	f.late = false
+	if _, ok := l.arrival(netip.MustParseAddr("127.0.0.1"), f.at); !ok {
+		t.Error("once it is not late any more, it takes none")
 	}
 }
 

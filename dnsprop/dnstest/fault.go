@@ -1,6 +1,7 @@
 package dnstest
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -44,6 +45,9 @@ func (l *Lab) setFault(f Fault) error {
 	}
 	if err := propagation.CheckFault(m); err != nil {
 		return err
+	}
+	if !propagation.OfNames(m) {
+		return fmt.Errorf("fault %s is about interfaces of endpoints, which are not here", m.GetKind())
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

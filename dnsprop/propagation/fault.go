@@ -2,6 +2,7 @@ package propagation
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -11,16 +12,18 @@ import (
 
 // The kinds of faults. The first three befall a change at its commit and are
 // kept in its record, so setting or clearing one moves nothing under way; the
-// others are how an authority answers while they are in force.
+// next two are how an authority answers while they are in force. The last
+// befalls an endpoint at its commit, and its interfaces, not names.
 const (
 	FaultLost     = "dns-lost"
 	FaultReorder  = "dns-reorder"
 	FaultLag      = "dns-lag"
 	FaultDown     = "dns-down"
 	FaultServfail = "dns-servfail"
+	FaultENILate  = "eni-late"
 )
 
-var faultKinds = []string{FaultLost, FaultReorder, FaultLag, FaultDown, FaultServfail}
+var faultKinds = []string{FaultLost, FaultReorder, FaultLag, FaultDown, FaultServfail, FaultENILate}
 
 // CheckFault reports a fault that is none: an unknown kind, a target that
 // names nothing, a lag where none belongs.
@@ -30,8 +33,10 @@ func CheckFault(f *statev1.DnsFault) error {
 		return fmt.Errorf("fault %q is not one of %s", f.GetKind(), strings.Join(faultKinds, ", "))
 	case f.GetName() != "" && f.GetZone() != "":
 		return fmt.Errorf("%s is for a name or for a zone, not for both", f.GetKind())
-	case (f.GetKind() == FaultLag) != (f.GetLag() != 0):
-		return fmt.Errorf("%s takes a lag, and no other fault does", FaultLag)
+	case lags(f) && f.GetLag() == 0:
+		return fmt.Errorf("%s takes a lag", f.GetKind())
+	case !lags(f) && f.GetLag() != 0:
+		return fmt.Errorf("%s takes no lag; %s and %s do", f.GetKind(), FaultLag, FaultENILate)
 	case f.GetLag() < 0 || f.GetLag() > int64(maxDelay):
 		return fmt.Errorf("lag %v is not from 0 to %v", time.Duration(f.GetLag()), maxDelay)
 	}
@@ -40,13 +45,28 @@ func CheckFault(f *statev1.DnsFault) error {
 			return fmt.Errorf("%q is not a lower-case name with a trailing dot", name)
 		}
 	}
+	if f.GetKind() == FaultENILate {
+		if f.GetPlace() != "" && !availabilityZone.MatchString(f.GetPlace()) {
+			return fmt.Errorf("place %q of %s is no availability zone", f.GetPlace(), FaultENILate)
+		}
+		return nil
+	}
 	if f.GetPlace() != "" && authorityNumber(f.GetPlace()) < 0 {
 		return fmt.Errorf("place %q is not one of ns1 to ns%d", f.GetPlace(), Authorities)
 	}
 	return nil
 }
 
+func lags(f *statev1.DnsFault) bool { return f.GetKind() == FaultLag || f.GetKind() == FaultENILate }
+
+// availabilityZone is us-west-2a, or any other name of that form.
+var availabilityZone = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
+
 func notPrintable(r rune) bool { return r <= ' ' || r > '~' }
+
+// OfNames reports whether a fault is about names and their servers, not about
+// interfaces of endpoints.
+func OfNames(f *statev1.DnsFault) bool { return f.GetKind() != FaultENILate }
 
 // FaultID names a fault by its kind and target, of which there is one at a
 // time: dns-lag:api.example.@ns3, with a dot before a zone.
@@ -133,4 +153,18 @@ func Befall(change *statev1.DnsChange, faults []*statev1.DnsFault) {
 	if lag != [Authorities]int64{} {
 		change.Lag = lag[:]
 	}
+}
+
+// Late is how much later than its names are there the interface of an endpoint
+// accepts connections that is made at an instant in an availability zone of a
+// region, by the faults in force then. The endpoint goes by the name of its
+// private zone, execute-api.REGION.amazonaws.com.
+func Late(faults []*statev1.DnsFault, at int64, region, zone string) time.Duration {
+	late := int64(0)
+	for _, f := range faults {
+		if f.GetKind() == FaultENILate && InForce(f, at) && Befalls(f, "execute-api."+region+".amazonaws.com.") && (f.GetPlace() == "" || f.GetPlace() == zone) {
+			late = max(late, f.GetLag())
+		}
+	}
+	return time.Duration(late)
 }

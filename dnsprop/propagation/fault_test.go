@@ -111,7 +111,7 @@ func TestCheckFault(t *testing.T) {
 		{&statev1.DnsFault{Kind: FaultLag, Lag: 1, Zone: "a.example.", Place: "ns4"}, ""},
 		{&statev1.DnsFault{Kind: "dns-slow"}, "not one of dns-lost, "},
 		{&statev1.DnsFault{Kind: FaultDown, Name: "a.", Zone: "b."}, "not for both"},
-		{&statev1.DnsFault{Kind: FaultDown, Lag: 1}, "takes a lag"},
+		{&statev1.DnsFault{Kind: FaultDown, Lag: 1}, "dns-down takes no lag"},
 		{&statev1.DnsFault{Kind: FaultLag}, "takes a lag"},
 		{&statev1.DnsFault{Kind: FaultLag, Lag: -1}, "is not from 0"},
 		{&statev1.DnsFault{Kind: FaultLag, Lag: int64(8 * 24 * time.Hour)}, "is not from 0"},
@@ -174,4 +174,38 @@ func TestScheduleComesFromTheRecordAlone(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestLateInterfaces(t *testing.T) {
+	faults := []*statev1.DnsFault{
+		{Kind: FaultENILate, Lag: int64(time.Minute), Place: "us-west-2a"},
+		{Kind: FaultENILate, Lag: int64(time.Second), Zone: "us-west-2.amazonaws.com."},
+		{Kind: FaultENILate, Lag: int64(time.Hour), Name: "execute-api.eu-west-1.amazonaws.com.", EndsAt: 100},
+		{Kind: FaultLag, Lag: int64(time.Hour)},
+	}
+	for _, f := range faults {
+		if err := CheckFault(f); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, c := range []struct {
+		region, zone string
+		at           int64
+		want         time.Duration
+	}{
+		{"us-west-2", "us-west-2a", 0, time.Minute},
+		{"us-west-2", "us-west-2b", 0, time.Second},
+		{"eu-west-1", "eu-west-1a", 99, time.Hour},
+		{"eu-west-1", "eu-west-1a", 100, 0},
+		{"us-east-1", "us-east-1a", 0, 0},
+	} {
+		if got := Late(faults, c.at, c.region, c.zone); got != c.want {
+			t.Errorf("%s at %d: %v, want %v", c.zone, c.at, got, c.want)
+		}
+	}
+	for _, bad := range []*statev1.DnsFault{{Kind: FaultENILate}, {Kind: FaultENILate, Lag: 1, Place: "US WEST"}, {Kind: FaultENILate, Lag: -1}} {
+		if CheckFault(bad) == nil {
+			t.Errorf("%v was accepted", bad)
+		}
+	}
 }

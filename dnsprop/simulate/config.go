@@ -182,6 +182,9 @@ func (f Fault) check() error {
 	if err := propagation.CheckFault(f.DnsFault); err != nil {
 		return err
 	}
+	if !propagation.OfNames(f.DnsFault) {
+		return fmt.Errorf("%s is about interfaces of endpoints, which are not simulated", f.GetKind())
+	}
 	if f.GetName() != "" || f.GetZone() != "" {
 		return fmt.Errorf("%s is for all names here", f.GetKind())
 	}

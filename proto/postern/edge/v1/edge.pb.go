@@ -486,8 +486,11 @@ type Eni struct {
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Az    string                 `protobuf:"bytes,2,opt,name=az,proto3" json:"az,omitempty"`
 	// The VPC's address, and the one to bind on this machine.
-	Address       string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
-	BindAddress   string `protobuf:"bytes,4,opt,name=bind_address,json=bindAddress,proto3" json:"bind_address,omitempty"`
+	Address     string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	BindAddress string `protobuf:"bytes,4,opt,name=bind_address,json=bindAddress,proto3" json:"bind_address,omitempty"`
+	// Wall-clock instant, in Unix nanoseconds, before which nobody is let in; 0:
+	// none, the greatest number: while the DNS clock is frozen.
+	AcceptsAt     int64 `protobuf:"varint,5,opt,name=accepts_at,json=acceptsAt,proto3" json:"accepts_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -548,6 +551,13 @@ func (x *Eni) GetBindAddress() string {
 		return x.BindAddress
 	}
 	return ""
+}
+
+func (x *Eni) GetAcceptsAt() int64 {
+	if x != nil {
+		return x.AcceptsAt
+	}
+	return 0
 }
 
 // Vpc (vpc/{id}) maps addresses between the VPC and this machine.
@@ -862,12 +872,14 @@ const file_postern_edge_v1_edge_proto_rawDesc = "" +
 	"\x06policy\x18\x05 \x01(\tR\x06policy\x12(\n" +
 	"\x04enis\x18\x06 \x03(\v2\x14.postern.edge.v1.EniR\x04enis\x12#\n" +
 	"\ringress_cidrs\x18\a \x03(\tR\fingressCidrs\x12%\n" +
-	"\x0eingress_groups\x18\b \x03(\tR\ringressGroups\"b\n" +
+	"\x0eingress_groups\x18\b \x03(\tR\ringressGroups\"\x81\x01\n" +
 	"\x03Eni\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x0e\n" +
 	"\x02az\x18\x02 \x01(\tR\x02az\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12!\n" +
-	"\fbind_address\x18\x04 \x01(\tR\vbindAddress\"\xc4\x01\n" +
+	"\fbind_address\x18\x04 \x01(\tR\vbindAddress\x12\x1d\n" +
+	"\n" +
+	"accepts_at\x18\x05 \x01(\x03R\tacceptsAt\"\xc4\x01\n" +
 	"\x03Vpc\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +

@@ -1408,7 +1408,9 @@ type VpcEndpoint struct {
 	Policy string `protobuf:"bytes,5,opt,name=policy,proto3" json:"policy,omitempty"`
 	// Until this instant of the DNS clock a modification shows as "pending". Only
 	// that: names and interfaces are there from available_at on.
-	SettledAt     int64 `protobuf:"varint,6,opt,name=settled_at,json=settledAt,proto3" json:"settled_at,omitempty"`
+	SettledAt int64 `protobuf:"varint,6,opt,name=settled_at,json=settledAt,proto3" json:"settled_at,omitempty"`
+	// Interfaces that accept connections later than they are there (fault eni-late).
+	Late          []*LateInterface `protobuf:"bytes,7,rep,name=late,proto3" json:"late,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1485,6 +1487,67 @@ func (x *VpcEndpoint) GetSettledAt() int64 {
 	return 0
 }
 
+func (x *VpcEndpoint) GetLate() []*LateInterface {
+	if x != nil {
+		return x.Late
+	}
+	return nil
+}
+
+// LateInterface is an endpoint's interface in an availability zone, and the
+// DNS-clock instant, in Unix nanoseconds, from which it accepts connections.
+type LateInterface struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	AvailabilityZone string                 `protobuf:"bytes,1,opt,name=availability_zone,json=availabilityZone,proto3" json:"availability_zone,omitempty"`
+	AcceptsAt        int64                  `protobuf:"varint,2,opt,name=accepts_at,json=acceptsAt,proto3" json:"accepts_at,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *LateInterface) Reset() {
+	*x = LateInterface{}
+	mi := &file_postern_state_v1_state_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LateInterface) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LateInterface) ProtoMessage() {}
+
+func (x *LateInterface) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_state_v1_state_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LateInterface.ProtoReflect.Descriptor instead.
+func (*LateInterface) Descriptor() ([]byte, []int) {
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *LateInterface) GetAvailabilityZone() string {
+	if x != nil {
+		return x.AvailabilityZone
+	}
+	return ""
+}
+
+func (x *LateInterface) GetAcceptsAt() int64 {
+	if x != nil {
+		return x.AcceptsAt
+	}
+	return 0
+}
+
 // Token remembers the answer of a create that carried a client token.
 type Token struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -1501,7 +1564,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[13]
+	mi := &file_postern_state_v1_state_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1513,7 +1576,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[13]
+	mi := &file_postern_state_v1_state_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1526,7 +1589,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{13}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Token) GetOperation() string {
@@ -1570,7 +1633,7 @@ type DnsClock struct {
 
 func (x *DnsClock) Reset() {
 	*x = DnsClock{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[14]
+	mi := &file_postern_state_v1_state_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +1645,7 @@ func (x *DnsClock) String() string {
 func (*DnsClock) ProtoMessage() {}
 
 func (x *DnsClock) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[14]
+	mi := &file_postern_state_v1_state_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +1658,7 @@ func (x *DnsClock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DnsClock.ProtoReflect.Descriptor instead.
 func (*DnsClock) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{14}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DnsClock) GetDnsTime() int64 {
@@ -1639,7 +1702,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[15]
+	mi := &file_postern_state_v1_state_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1651,7 +1714,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[15]
+	mi := &file_postern_state_v1_state_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1664,7 +1727,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{15}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Settings) GetDnsProfile() string {
@@ -1749,7 +1812,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[16]
+	mi := &file_postern_state_v1_state_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1761,7 +1824,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[16]
+	mi := &file_postern_state_v1_state_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1774,7 +1837,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{16}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Place) GetId() string {
@@ -1843,7 +1906,7 @@ type RRset struct {
 
 func (x *RRset) Reset() {
 	*x = RRset{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[17]
+	mi := &file_postern_state_v1_state_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1855,7 +1918,7 @@ func (x *RRset) String() string {
 func (*RRset) ProtoMessage() {}
 
 func (x *RRset) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[17]
+	mi := &file_postern_state_v1_state_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1868,7 +1931,7 @@ func (x *RRset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RRset.ProtoReflect.Descriptor instead.
 func (*RRset) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{17}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RRset) GetTtl() uint32 {
@@ -1913,7 +1976,7 @@ type RecordChange struct {
 
 func (x *RecordChange) Reset() {
 	*x = RecordChange{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[18]
+	mi := &file_postern_state_v1_state_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1925,7 +1988,7 @@ func (x *RecordChange) String() string {
 func (*RecordChange) ProtoMessage() {}
 
 func (x *RecordChange) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[18]
+	mi := &file_postern_state_v1_state_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1938,7 +2001,7 @@ func (x *RecordChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordChange.ProtoReflect.Descriptor instead.
 func (*RecordChange) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{18}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RecordChange) GetName() string {
@@ -2006,7 +2069,7 @@ type DnsChange struct {
 
 func (x *DnsChange) Reset() {
 	*x = DnsChange{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[19]
+	mi := &file_postern_state_v1_state_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2018,7 +2081,7 @@ func (x *DnsChange) String() string {
 func (*DnsChange) ProtoMessage() {}
 
 func (x *DnsChange) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[19]
+	mi := &file_postern_state_v1_state_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2031,7 +2094,7 @@ func (x *DnsChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DnsChange.ProtoReflect.Descriptor instead.
 func (*DnsChange) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{19}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DnsChange) GetId() string {
@@ -2159,7 +2222,7 @@ type ZoneRef struct {
 
 func (x *ZoneRef) Reset() {
 	*x = ZoneRef{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[20]
+	mi := &file_postern_state_v1_state_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2171,7 +2234,7 @@ func (x *ZoneRef) String() string {
 func (*ZoneRef) ProtoMessage() {}
 
 func (x *ZoneRef) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[20]
+	mi := &file_postern_state_v1_state_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2184,7 +2247,7 @@ func (x *ZoneRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZoneRef.ProtoReflect.Descriptor instead.
 func (*ZoneRef) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{20}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ZoneRef) GetId() string {
@@ -2226,7 +2289,7 @@ type HostedZone struct {
 
 func (x *HostedZone) Reset() {
 	*x = HostedZone{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[21]
+	mi := &file_postern_state_v1_state_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2238,7 +2301,7 @@ func (x *HostedZone) String() string {
 func (*HostedZone) ProtoMessage() {}
 
 func (x *HostedZone) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[21]
+	mi := &file_postern_state_v1_state_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2251,7 +2314,7 @@ func (x *HostedZone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostedZone.ProtoReflect.Descriptor instead.
 func (*HostedZone) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{21}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *HostedZone) GetId() string {
@@ -2316,7 +2379,7 @@ type ZoneVpc struct {
 
 func (x *ZoneVpc) Reset() {
 	*x = ZoneVpc{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[22]
+	mi := &file_postern_state_v1_state_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2328,7 +2391,7 @@ func (x *ZoneVpc) String() string {
 func (*ZoneVpc) ProtoMessage() {}
 
 func (x *ZoneVpc) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[22]
+	mi := &file_postern_state_v1_state_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2341,7 +2404,7 @@ func (x *ZoneVpc) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZoneVpc.ProtoReflect.Descriptor instead.
 func (*ZoneVpc) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{22}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ZoneVpc) GetVpcId() string {
@@ -2379,7 +2442,7 @@ type ResourceRecordSet struct {
 
 func (x *ResourceRecordSet) Reset() {
 	*x = ResourceRecordSet{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[23]
+	mi := &file_postern_state_v1_state_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2391,7 +2454,7 @@ func (x *ResourceRecordSet) String() string {
 func (*ResourceRecordSet) ProtoMessage() {}
 
 func (x *ResourceRecordSet) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[23]
+	mi := &file_postern_state_v1_state_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2404,7 +2467,7 @@ func (x *ResourceRecordSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceRecordSet.ProtoReflect.Descriptor instead.
 func (*ResourceRecordSet) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{23}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ResourceRecordSet) GetName() string {
@@ -2453,7 +2516,7 @@ type ZoneAlias struct {
 
 func (x *ZoneAlias) Reset() {
 	*x = ZoneAlias{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[24]
+	mi := &file_postern_state_v1_state_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2465,7 +2528,7 @@ func (x *ZoneAlias) String() string {
 func (*ZoneAlias) ProtoMessage() {}
 
 func (x *ZoneAlias) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[24]
+	mi := &file_postern_state_v1_state_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2478,7 +2541,7 @@ func (x *ZoneAlias) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZoneAlias.ProtoReflect.Descriptor instead.
 func (*ZoneAlias) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{24}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ZoneAlias) GetHostedZoneId() string {
@@ -2522,7 +2585,7 @@ type DnsFault struct {
 
 func (x *DnsFault) Reset() {
 	*x = DnsFault{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[25]
+	mi := &file_postern_state_v1_state_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2534,7 +2597,7 @@ func (x *DnsFault) String() string {
 func (*DnsFault) ProtoMessage() {}
 
 func (x *DnsFault) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[25]
+	mi := &file_postern_state_v1_state_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2547,7 +2610,7 @@ func (x *DnsFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DnsFault.ProtoReflect.Descriptor instead.
 func (*DnsFault) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{25}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DnsFault) GetId() string {
@@ -2624,7 +2687,7 @@ type DnsProfile struct {
 
 func (x *DnsProfile) Reset() {
 	*x = DnsProfile{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[26]
+	mi := &file_postern_state_v1_state_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2636,7 +2699,7 @@ func (x *DnsProfile) String() string {
 func (*DnsProfile) ProtoMessage() {}
 
 func (x *DnsProfile) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[26]
+	mi := &file_postern_state_v1_state_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2649,7 +2712,7 @@ func (x *DnsProfile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DnsProfile.ProtoReflect.Descriptor instead.
 func (*DnsProfile) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{26}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DnsProfile) GetEnqueue() *DelayDistribution {
@@ -2729,7 +2792,7 @@ type DelayDistribution struct {
 
 func (x *DelayDistribution) Reset() {
 	*x = DelayDistribution{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[27]
+	mi := &file_postern_state_v1_state_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2741,7 +2804,7 @@ func (x *DelayDistribution) String() string {
 func (*DelayDistribution) ProtoMessage() {}
 
 func (x *DelayDistribution) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[27]
+	mi := &file_postern_state_v1_state_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2754,7 +2817,7 @@ func (x *DelayDistribution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DelayDistribution.ProtoReflect.Descriptor instead.
 func (*DelayDistribution) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{27}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DelayDistribution) GetKind() string {
@@ -2800,7 +2863,7 @@ type AuditEvent struct {
 
 func (x *AuditEvent) Reset() {
 	*x = AuditEvent{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[28]
+	mi := &file_postern_state_v1_state_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2812,7 +2875,7 @@ func (x *AuditEvent) String() string {
 func (*AuditEvent) ProtoMessage() {}
 
 func (x *AuditEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[28]
+	mi := &file_postern_state_v1_state_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2825,7 +2888,7 @@ func (x *AuditEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEvent.ProtoReflect.Descriptor instead.
 func (*AuditEvent) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{28}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AuditEvent) GetTimeUnixNano() int64 {
@@ -2925,7 +2988,7 @@ type AuditChange struct {
 
 func (x *AuditChange) Reset() {
 	*x = AuditChange{}
-	mi := &file_postern_state_v1_state_proto_msgTypes[29]
+	mi := &file_postern_state_v1_state_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2937,7 +3000,7 @@ func (x *AuditChange) String() string {
 func (*AuditChange) ProtoMessage() {}
 
 func (x *AuditChange) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_state_v1_state_proto_msgTypes[29]
+	mi := &file_postern_state_v1_state_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2950,7 +3013,7 @@ func (x *AuditChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditChange.ProtoReflect.Descriptor instead.
 func (*AuditChange) Descriptor() ([]byte, []int) {
-	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{29}
+	return file_postern_state_v1_state_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *AuditChange) GetKey() *Key {
@@ -3070,7 +3133,7 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\x0fprivate_zone_id\x18\t \x01(\tR\rprivateZoneId\"}\n" +
 	"\rSecurityGroup\x123\n" +
 	"\x05group\x18\x01 \x01(\v2\x1d.postern.ec2.v1.SecurityGroupR\x05group\x127\n" +
-	"\x05rules\x18\x02 \x03(\v2!.postern.ec2.v1.SecurityGroupRuleR\x05rules\"\xde\x01\n" +
+	"\x05rules\x18\x02 \x03(\v2!.postern.ec2.v1.SecurityGroupRuleR\x05rules\"\x93\x02\n" +
 	"\vVpcEndpoint\x127\n" +
 	"\bendpoint\x18\x01 \x01(\v2\x1b.postern.ec2.v1.VpcEndpointR\bendpoint\x12\x1d\n" +
 	"\n" +
@@ -3080,7 +3143,12 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"deleted_at\x18\x04 \x01(\x03R\tdeletedAt\x12\x16\n" +
 	"\x06policy\x18\x05 \x01(\tR\x06policy\x12\x1d\n" +
 	"\n" +
-	"settled_at\x18\x06 \x01(\x03R\tsettledAt\"\x82\x01\n" +
+	"settled_at\x18\x06 \x01(\x03R\tsettledAt\x123\n" +
+	"\x04late\x18\a \x03(\v2\x1f.postern.state.v1.LateInterfaceR\x04late\"[\n" +
+	"\rLateInterface\x12+\n" +
+	"\x11availability_zone\x18\x01 \x01(\tR\x10availabilityZone\x12\x1d\n" +
+	"\n" +
+	"accepts_at\x18\x02 \x01(\x03R\tacceptsAt\"\x82\x01\n" +
 	"\x05Token\x12\x1c\n" +
 	"\toperation\x18\x01 \x01(\tR\toperation\x12 \n" +
 	"\vfingerprint\x18\x02 \x01(\fR\vfingerprint\x12\x1a\n" +
@@ -3259,7 +3327,7 @@ func file_postern_state_v1_state_proto_rawDescGZIP() []byte {
 }
 
 var file_postern_state_v1_state_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_postern_state_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_postern_state_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_postern_state_v1_state_proto_goTypes = []any{
 	(Type)(0),                     // 0: postern.state.v1.Type
 	(*Key)(nil),                   // 1: postern.state.v1.Key
@@ -3275,113 +3343,115 @@ var file_postern_state_v1_state_proto_goTypes = []any{
 	(*Vpc)(nil),                   // 11: postern.state.v1.Vpc
 	(*SecurityGroup)(nil),         // 12: postern.state.v1.SecurityGroup
 	(*VpcEndpoint)(nil),           // 13: postern.state.v1.VpcEndpoint
-	(*Token)(nil),                 // 14: postern.state.v1.Token
-	(*DnsClock)(nil),              // 15: postern.state.v1.DnsClock
-	(*Settings)(nil),              // 16: postern.state.v1.Settings
-	(*Place)(nil),                 // 17: postern.state.v1.Place
-	(*RRset)(nil),                 // 18: postern.state.v1.RRset
-	(*RecordChange)(nil),          // 19: postern.state.v1.RecordChange
-	(*DnsChange)(nil),             // 20: postern.state.v1.DnsChange
-	(*ZoneRef)(nil),               // 21: postern.state.v1.ZoneRef
-	(*HostedZone)(nil),            // 22: postern.state.v1.HostedZone
-	(*ZoneVpc)(nil),               // 23: postern.state.v1.ZoneVpc
-	(*ResourceRecordSet)(nil),     // 24: postern.state.v1.ResourceRecordSet
-	(*ZoneAlias)(nil),             // 25: postern.state.v1.ZoneAlias
-	(*DnsFault)(nil),              // 26: postern.state.v1.DnsFault
-	(*DnsProfile)(nil),            // 27: postern.state.v1.DnsProfile
-	(*DelayDistribution)(nil),     // 28: postern.state.v1.DelayDistribution
-	(*AuditEvent)(nil),            // 29: postern.state.v1.AuditEvent
-	(*AuditChange)(nil),           // 30: postern.state.v1.AuditChange
-	(*v1.RestApi)(nil),            // 31: postern.apigateway.v1.RestApi
-	(*v1.Resource)(nil),           // 32: postern.apigateway.v1.Resource
-	(*v1.Stage)(nil),              // 33: postern.apigateway.v1.Stage
-	(*v1.Account)(nil),            // 34: postern.apigateway.v1.Account
-	(*v1.Model)(nil),              // 35: postern.apigateway.v1.Model
-	(*v1.RequestValidator)(nil),   // 36: postern.apigateway.v1.RequestValidator
-	(*v11.Subnet)(nil),            // 37: postern.ec2.v1.Subnet
-	(*v11.NetworkInterface)(nil),  // 38: postern.ec2.v1.NetworkInterface
-	(*IamAccount)(nil),            // 39: postern.state.v1.IamAccount
-	(*AccountAlias)(nil),          // 40: postern.state.v1.AccountAlias
-	(*User)(nil),                  // 41: postern.state.v1.User
-	(*Role)(nil),                  // 42: postern.state.v1.Role
-	(*ManagedPolicy)(nil),         // 43: postern.state.v1.ManagedPolicy
-	(*AccessKey)(nil),             // 44: postern.state.v1.AccessKey
-	(*Session)(nil),               // 45: postern.state.v1.Session
-	(*v1.Deployment)(nil),         // 46: postern.apigateway.v1.Deployment
-	(*v11.Vpc)(nil),               // 47: postern.ec2.v1.Vpc
-	(*v11.SecurityGroup)(nil),     // 48: postern.ec2.v1.SecurityGroup
-	(*v11.SecurityGroupRule)(nil), // 49: postern.ec2.v1.SecurityGroupRule
-	(*v11.VpcEndpoint)(nil),       // 50: postern.ec2.v1.VpcEndpoint
+	(*LateInterface)(nil),         // 14: postern.state.v1.LateInterface
+	(*Token)(nil),                 // 15: postern.state.v1.Token
+	(*DnsClock)(nil),              // 16: postern.state.v1.DnsClock
+	(*Settings)(nil),              // 17: postern.state.v1.Settings
+	(*Place)(nil),                 // 18: postern.state.v1.Place
+	(*RRset)(nil),                 // 19: postern.state.v1.RRset
+	(*RecordChange)(nil),          // 20: postern.state.v1.RecordChange
+	(*DnsChange)(nil),             // 21: postern.state.v1.DnsChange
+	(*ZoneRef)(nil),               // 22: postern.state.v1.ZoneRef
+	(*HostedZone)(nil),            // 23: postern.state.v1.HostedZone
+	(*ZoneVpc)(nil),               // 24: postern.state.v1.ZoneVpc
+	(*ResourceRecordSet)(nil),     // 25: postern.state.v1.ResourceRecordSet
+	(*ZoneAlias)(nil),             // 26: postern.state.v1.ZoneAlias
+	(*DnsFault)(nil),              // 27: postern.state.v1.DnsFault
+	(*DnsProfile)(nil),            // 28: postern.state.v1.DnsProfile
+	(*DelayDistribution)(nil),     // 29: postern.state.v1.DelayDistribution
+	(*AuditEvent)(nil),            // 30: postern.state.v1.AuditEvent
+	(*AuditChange)(nil),           // 31: postern.state.v1.AuditChange
+	(*v1.RestApi)(nil),            // 32: postern.apigateway.v1.RestApi
+	(*v1.Resource)(nil),           // 33: postern.apigateway.v1.Resource
+	(*v1.Stage)(nil),              // 34: postern.apigateway.v1.Stage
+	(*v1.Account)(nil),            // 35: postern.apigateway.v1.Account
+	(*v1.Model)(nil),              // 36: postern.apigateway.v1.Model
+	(*v1.RequestValidator)(nil),   // 37: postern.apigateway.v1.RequestValidator
+	(*v11.Subnet)(nil),            // 38: postern.ec2.v1.Subnet
+	(*v11.NetworkInterface)(nil),  // 39: postern.ec2.v1.NetworkInterface
+	(*IamAccount)(nil),            // 40: postern.state.v1.IamAccount
+	(*AccountAlias)(nil),          // 41: postern.state.v1.AccountAlias
+	(*User)(nil),                  // 42: postern.state.v1.User
+	(*Role)(nil),                  // 43: postern.state.v1.Role
+	(*ManagedPolicy)(nil),         // 44: postern.state.v1.ManagedPolicy
+	(*AccessKey)(nil),             // 45: postern.state.v1.AccessKey
+	(*Session)(nil),               // 46: postern.state.v1.Session
+	(*v1.Deployment)(nil),         // 47: postern.apigateway.v1.Deployment
+	(*v11.Vpc)(nil),               // 48: postern.ec2.v1.Vpc
+	(*v11.SecurityGroup)(nil),     // 49: postern.ec2.v1.SecurityGroup
+	(*v11.SecurityGroupRule)(nil), // 50: postern.ec2.v1.SecurityGroupRule
+	(*v11.VpcEndpoint)(nil),       // 51: postern.ec2.v1.VpcEndpoint
 }
 var file_postern_state_v1_state_proto_depIdxs = []int32{
 	0,  // 0: postern.state.v1.Key.type:type_name -> postern.state.v1.Type
 	1,  // 1: postern.state.v1.Record.key:type_name -> postern.state.v1.Key
-	31, // 2: postern.state.v1.Record.rest_api:type_name -> postern.apigateway.v1.RestApi
-	32, // 3: postern.state.v1.Record.resource:type_name -> postern.apigateway.v1.Resource
+	32, // 2: postern.state.v1.Record.rest_api:type_name -> postern.apigateway.v1.RestApi
+	33, // 3: postern.state.v1.Record.resource:type_name -> postern.apigateway.v1.Resource
 	10, // 4: postern.state.v1.Record.deployment:type_name -> postern.state.v1.Deployment
-	33, // 5: postern.state.v1.Record.stage:type_name -> postern.apigateway.v1.Stage
-	34, // 6: postern.state.v1.Record.account:type_name -> postern.apigateway.v1.Account
-	35, // 7: postern.state.v1.Record.model:type_name -> postern.apigateway.v1.Model
-	36, // 8: postern.state.v1.Record.request_validator:type_name -> postern.apigateway.v1.RequestValidator
+	34, // 5: postern.state.v1.Record.stage:type_name -> postern.apigateway.v1.Stage
+	35, // 6: postern.state.v1.Record.account:type_name -> postern.apigateway.v1.Account
+	36, // 7: postern.state.v1.Record.model:type_name -> postern.apigateway.v1.Model
+	37, // 8: postern.state.v1.Record.request_validator:type_name -> postern.apigateway.v1.RequestValidator
 	11, // 9: postern.state.v1.Record.vpc:type_name -> postern.state.v1.Vpc
-	37, // 10: postern.state.v1.Record.subnet:type_name -> postern.ec2.v1.Subnet
+	38, // 10: postern.state.v1.Record.subnet:type_name -> postern.ec2.v1.Subnet
 	12, // 11: postern.state.v1.Record.security_group:type_name -> postern.state.v1.SecurityGroup
 	13, // 12: postern.state.v1.Record.vpc_endpoint:type_name -> postern.state.v1.VpcEndpoint
-	38, // 13: postern.state.v1.Record.network_interface:type_name -> postern.ec2.v1.NetworkInterface
-	14, // 14: postern.state.v1.Record.token:type_name -> postern.state.v1.Token
-	16, // 15: postern.state.v1.Record.settings:type_name -> postern.state.v1.Settings
-	17, // 16: postern.state.v1.Record.place:type_name -> postern.state.v1.Place
-	20, // 17: postern.state.v1.Record.dns_change:type_name -> postern.state.v1.DnsChange
-	22, // 18: postern.state.v1.Record.hosted_zone:type_name -> postern.state.v1.HostedZone
-	24, // 19: postern.state.v1.Record.rrset:type_name -> postern.state.v1.ResourceRecordSet
-	26, // 20: postern.state.v1.Record.dns_fault:type_name -> postern.state.v1.DnsFault
-	29, // 21: postern.state.v1.Record.audit_event:type_name -> postern.state.v1.AuditEvent
-	39, // 22: postern.state.v1.Record.iam_account:type_name -> postern.state.v1.IamAccount
-	40, // 23: postern.state.v1.Record.account_alias:type_name -> postern.state.v1.AccountAlias
-	41, // 24: postern.state.v1.Record.user:type_name -> postern.state.v1.User
-	42, // 25: postern.state.v1.Record.role:type_name -> postern.state.v1.Role
-	43, // 26: postern.state.v1.Record.managed_policy:type_name -> postern.state.v1.ManagedPolicy
-	44, // 27: postern.state.v1.Record.access_key:type_name -> postern.state.v1.AccessKey
-	45, // 28: postern.state.v1.Record.session:type_name -> postern.state.v1.Session
+	39, // 13: postern.state.v1.Record.network_interface:type_name -> postern.ec2.v1.NetworkInterface
+	15, // 14: postern.state.v1.Record.token:type_name -> postern.state.v1.Token
+	17, // 15: postern.state.v1.Record.settings:type_name -> postern.state.v1.Settings
+	18, // 16: postern.state.v1.Record.place:type_name -> postern.state.v1.Place
+	21, // 17: postern.state.v1.Record.dns_change:type_name -> postern.state.v1.DnsChange
+	23, // 18: postern.state.v1.Record.hosted_zone:type_name -> postern.state.v1.HostedZone
+	25, // 19: postern.state.v1.Record.rrset:type_name -> postern.state.v1.ResourceRecordSet
+	27, // 20: postern.state.v1.Record.dns_fault:type_name -> postern.state.v1.DnsFault
+	30, // 21: postern.state.v1.Record.audit_event:type_name -> postern.state.v1.AuditEvent
+	40, // 22: postern.state.v1.Record.iam_account:type_name -> postern.state.v1.IamAccount
+	41, // 23: postern.state.v1.Record.account_alias:type_name -> postern.state.v1.AccountAlias
+	42, // 24: postern.state.v1.Record.user:type_name -> postern.state.v1.User
+	43, // 25: postern.state.v1.Record.role:type_name -> postern.state.v1.Role
+	44, // 26: postern.state.v1.Record.managed_policy:type_name -> postern.state.v1.ManagedPolicy
+	45, // 27: postern.state.v1.Record.access_key:type_name -> postern.state.v1.AccessKey
+	46, // 28: postern.state.v1.Record.session:type_name -> postern.state.v1.Session
 	1,  // 29: postern.state.v1.Guard.key:type_name -> postern.state.v1.Key
 	3,  // 30: postern.state.v1.Txn.guards:type_name -> postern.state.v1.Guard
 	2,  // 31: postern.state.v1.Txn.puts:type_name -> postern.state.v1.Record
 	1,  // 32: postern.state.v1.Txn.deletes:type_name -> postern.state.v1.Key
 	0,  // 33: postern.state.v1.Txn.wipe_keeps:type_name -> postern.state.v1.Type
-	29, // 34: postern.state.v1.Txn.audit:type_name -> postern.state.v1.AuditEvent
+	30, // 34: postern.state.v1.Txn.audit:type_name -> postern.state.v1.AuditEvent
 	4,  // 35: postern.state.v1.Entry.txns:type_name -> postern.state.v1.Txn
 	7,  // 36: postern.state.v1.RaftSnapshotFrame.header:type_name -> postern.state.v1.RaftSnapshotHeader
 	8,  // 37: postern.state.v1.RaftSnapshotFrame.records:type_name -> postern.state.v1.RaftSnapshotRecords
 	9,  // 38: postern.state.v1.RaftSnapshotFrame.trailer:type_name -> postern.state.v1.RaftSnapshotTrailer
 	2,  // 39: postern.state.v1.RaftSnapshotRecords.records:type_name -> postern.state.v1.Record
-	46, // 40: postern.state.v1.Deployment.deployment:type_name -> postern.apigateway.v1.Deployment
-	31, // 41: postern.state.v1.Deployment.rest_api:type_name -> postern.apigateway.v1.RestApi
-	32, // 42: postern.state.v1.Deployment.resources:type_name -> postern.apigateway.v1.Resource
-	35, // 43: postern.state.v1.Deployment.models:type_name -> postern.apigateway.v1.Model
-	36, // 44: postern.state.v1.Deployment.request_validators:type_name -> postern.apigateway.v1.RequestValidator
-	47, // 45: postern.state.v1.Vpc.vpc:type_name -> postern.ec2.v1.Vpc
-	48, // 46: postern.state.v1.SecurityGroup.group:type_name -> postern.ec2.v1.SecurityGroup
-	49, // 47: postern.state.v1.SecurityGroup.rules:type_name -> postern.ec2.v1.SecurityGroupRule
-	50, // 48: postern.state.v1.VpcEndpoint.endpoint:type_name -> postern.ec2.v1.VpcEndpoint
-	15, // 49: postern.state.v1.Settings.dns_clock:type_name -> postern.state.v1.DnsClock
-	27, // 50: postern.state.v1.Settings.custom_dns_profile:type_name -> postern.state.v1.DnsProfile
-	18, // 51: postern.state.v1.RecordChange.before:type_name -> postern.state.v1.RRset
-	18, // 52: postern.state.v1.RecordChange.after:type_name -> postern.state.v1.RRset
-	19, // 53: postern.state.v1.DnsChange.records:type_name -> postern.state.v1.RecordChange
-	27, // 54: postern.state.v1.DnsChange.custom_profile:type_name -> postern.state.v1.DnsProfile
-	21, // 55: postern.state.v1.DnsChange.zone:type_name -> postern.state.v1.ZoneRef
-	23, // 56: postern.state.v1.HostedZone.vpcs:type_name -> postern.state.v1.ZoneVpc
-	25, // 57: postern.state.v1.ResourceRecordSet.alias:type_name -> postern.state.v1.ZoneAlias
-	28, // 58: postern.state.v1.DnsProfile.enqueue:type_name -> postern.state.v1.DelayDistribution
-	28, // 59: postern.state.v1.DnsProfile.sync:type_name -> postern.state.v1.DelayDistribution
-	28, // 60: postern.state.v1.DnsProfile.endpoint:type_name -> postern.state.v1.DelayDistribution
-	30, // 61: postern.state.v1.AuditEvent.changes:type_name -> postern.state.v1.AuditChange
-	1,  // 62: postern.state.v1.AuditChange.key:type_name -> postern.state.v1.Key
-	63, // [63:63] is the sub-list for method output_type
-	63, // [63:63] is the sub-list for method input_type
-	63, // [63:63] is the sub-list for extension type_name
-	63, // [63:63] is the sub-list for extension extendee
-	0,  // [0:63] is the sub-list for field type_name
+	47, // 40: postern.state.v1.Deployment.deployment:type_name -> postern.apigateway.v1.Deployment
+	32, // 41: postern.state.v1.Deployment.rest_api:type_name -> postern.apigateway.v1.RestApi
+	33, // 42: postern.state.v1.Deployment.resources:type_name -> postern.apigateway.v1.Resource
+	36, // 43: postern.state.v1.Deployment.models:type_name -> postern.apigateway.v1.Model
+	37, // 44: postern.state.v1.Deployment.request_validators:type_name -> postern.apigateway.v1.RequestValidator
+	48, // 45: postern.state.v1.Vpc.vpc:type_name -> postern.ec2.v1.Vpc
+	49, // 46: postern.state.v1.SecurityGroup.group:type_name -> postern.ec2.v1.SecurityGroup
+	50, // 47: postern.state.v1.SecurityGroup.rules:type_name -> postern.ec2.v1.SecurityGroupRule
+	51, // 48: postern.state.v1.VpcEndpoint.endpoint:type_name -> postern.ec2.v1.VpcEndpoint
+	14, // 49: postern.state.v1.VpcEndpoint.late:type_name -> postern.state.v1.LateInterface
+	16, // 50: postern.state.v1.Settings.dns_clock:type_name -> postern.state.v1.DnsClock
+	28, // 51: postern.state.v1.Settings.custom_dns_profile:type_name -> postern.state.v1.DnsProfile
+	19, // 52: postern.state.v1.RecordChange.before:type_name -> postern.state.v1.RRset
+	19, // 53: postern.state.v1.RecordChange.after:type_name -> postern.state.v1.RRset
+	20, // 54: postern.state.v1.DnsChange.records:type_name -> postern.state.v1.RecordChange
+	28, // 55: postern.state.v1.DnsChange.custom_profile:type_name -> postern.state.v1.DnsProfile
+	22, // 56: postern.state.v1.DnsChange.zone:type_name -> postern.state.v1.ZoneRef
+	24, // 57: postern.state.v1.HostedZone.vpcs:type_name -> postern.state.v1.ZoneVpc
+	26, // 58: postern.state.v1.ResourceRecordSet.alias:type_name -> postern.state.v1.ZoneAlias
+	29, // 59: postern.state.v1.DnsProfile.enqueue:type_name -> postern.state.v1.DelayDistribution
+	29, // 60: postern.state.v1.DnsProfile.sync:type_name -> postern.state.v1.DelayDistribution
+	29, // 61: postern.state.v1.DnsProfile.endpoint:type_name -> postern.state.v1.DelayDistribution
+	31, // 62: postern.state.v1.AuditEvent.changes:type_name -> postern.state.v1.AuditChange
+	1,  // 63: postern.state.v1.AuditChange.key:type_name -> postern.state.v1.Key
+	64, // [64:64] is the sub-list for method output_type
+	64, // [64:64] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_postern_state_v1_state_proto_init() }
@@ -3430,7 +3500,7 @@ func file_postern_state_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_state_v1_state_proto_rawDesc), len(file_postern_state_v1_state_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
