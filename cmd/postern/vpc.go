@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/posternhq/postern/dnsprop/client"
 	"github.com/posternhq/postern/internal/netx"
 	"github.com/posternhq/postern/internal/vpcclient"
 )
@@ -26,6 +27,7 @@ type vpcExecCmd struct {
 	SecurityGroup []string `name:"security-group" help:"Security groups of the client; the VPC's default by default." placeholder:"ID"`
 	Route         []string `help:"onprem: VPCs that it has a route to." placeholder:"VPC"`
 	Netns         bool     `name:"netns" help:"Linux, as root: give the program a network namespace instead of proxy variables; DNS and port 443 of the VPC are there as on AWS."`
+	ClientCache   string   `name:"client-cache" help:"What the client itself keeps of DNS answers: none, glibc, nscd, systemd-resolved, windows, jvm, browser… or two durations as in 30s/10s; jvm under the profiles aws and hostile, else none, by default." placeholder:"CACHE"`
 	EdgePort      uint16   `name:"edge-port" default:"8443" help:"Port that the edges listen on."`
 	DNSPort       uint16   `name:"dns-port" default:"4753" help:"Port that the resolvers listen on."`
 	Account       string   `default:"123456789012" help:"Account that an on-premises client belongs to."`
@@ -38,11 +40,26 @@ func (vpcExecCmd) Help() string {
 trusted. No root is needed: the program is given proxy variables (HTTPS_PROXY, ALL_PROXY) and CA variables (SSL_CERT_FILE,
 CURL_CA_BUNDLE, AWS_CA_BUNDLE, NODE_EXTRA_CA_CERTS, REQUESTS_CA_BUNDLE) for a listener of this command.
 
+With --client-cache the client believes an answer, also that there is no such name, for as long as such a program does, on the
+DNS clock; the cache lives as long as this command. Those with a name:
+
+` + cacheHelp() + `
+
 Examples:
   postern vpc exec vpc-0123456789abcdef0 -- curl https://API.execute-api.us-west-2.amazonaws.com/test/pets
+  postern vpc exec --client-cache jvm vpc-0123456789abcdef0 -- sh -c 'while sleep 1; do curl -sS https://…; done'
   postern vpc exec internet -- curl https://API.execute-api.us-west-2.amazonaws.com/test/pets
   sudo postern vpc exec --netns vpc-0123456789abcdef0 -- curl https://API.execute-api.us-west-2.amazonaws.com/test/pets
   postern vpc exec onprem --route vpc-0123456789abcdef0 -- curl -H 'x-apigw-api-id: API' https://VPCE-NAME/test/pets`
+}
+
+// cacheHelp is a line for each client cache that has a name.
+func cacheHelp() string {
+	var lines []string
+	for _, preset := range client.Presets() {
+		lines = append(lines, fmt.Sprintf("  %-20s  %s", preset.Name, preset.Help))
+	}
+	return strings.Join(lines, "\n")
 }
 
 func (c *vpcExecCmd) Run(ctx context.Context, g *globals) error {
@@ -53,15 +70,19 @@ func (c *vpcExecCmd) Run(ctx context.Context, g *globals) error {
 	if len(command) == 0 {
 		return usageError{errors.New("vpc exec: a program must follow --")}
 	}
-	client, closeConn, err := c.admin()
+	admin, closeConn, err := c.admin()
 	if err != nil {
 		return err
 	}
 	defer closeConn()
+	cache, err := clientCache(ctx, admin, c.ClientCache)
+	if err != nil {
+		return err
+	}
 	ctx = callerContext(ctx, c.Account, c.Region)
 	// Made, and awaited at the edges, before the program starts: its first
 	// connection must find its security groups known.
-	placer := &vpcclient.Placer{Admin: client, DNSPort: c.DNSPort}
+	placer := &vpcclient.Placer{Admin: admin, DNSPort: c.DNSPort}
 	where := vpcclient.Where{VPC: c.VPC, Subnet: c.Subnet, SecurityGroups: c.SecurityGroup, Routes: c.Route}
 	if _, err := placer.Place(ctx, where); err != nil {
 		return err
@@ -73,7 +94,7 @@ func (c *vpcExecCmd) Run(ctx context.Context, g *globals) error {
 	defer os.Remove(ca)
 
 	proxy, err := vpcclient.New(vpcclient.Config{
-		Network: netx.Host(), Addr: "127.0.0.1:0", Resolve: placer.Place, Default: where.String(), EdgePort: c.EdgePort, Logger: g.logger(slog.LevelWarn),
+		Network: netx.Host(), Addr: "127.0.0.1:0", Resolve: placer.Place, Default: where.String(), Cache: cache, EdgePort: c.EdgePort, Logger: g.logger(slog.LevelWarn),
 	})
 	if err != nil {
 		return err

@@ -79,3 +79,14 @@ func Parse(text string) (Cache, error) {
 	}
 	return Cache{Name: text, Positive: fixed(p), Negative: fixed(n), Help: fmt.Sprintf("%v, %v negative", p, n)}, nil
 }
+
+// OfProfile is the cache that a propagation profile implies: under those of AWS's
+// minutes that of a JVM, none otherwise.
+func OfProfile(profile string) Cache {
+	name := "none"
+	if profile == "aws" || profile == "hostile" {
+		name = "jvm"
+	}
+	c, _ := Parse(name) // a preset
+	return c
+}

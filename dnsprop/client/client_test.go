@@ -57,6 +57,14 @@ func TestPresetsCanBeNamed(t *testing.T) {
 	}
 }
 
+func TestOfProfile(t *testing.T) {
+	for profile, want := range map[string]string{"instant": "none", "fast": "none", "office": "none", "aws": "jvm", "hostile": "jvm"} {
+		if got := OfProfile(profile); got.Name != want {
+			t.Errorf("%s implies %q, want %q", profile, got.Name, want)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add("jvm")
 	f.Add("30s/10s")

@@ -158,13 +158,10 @@ func (p *Proxy) lookup(ctx context.Context, place Placement, host string) ([]net
 	r := net.Resolver{
 		PreferGo: true,
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			// The query comes from the client's own address: the resolver answers by
-			// where it is asked from.
-			var opts []netx.Option
-			if place.LocalAddr.IsValid() {
-				opts = append(opts, netx.From(place.LocalAddr))
+			if p.cfg.Cache != nil {
+				return p.cached(ctx, place), nil
 			}
-			return p.cfg.Network.Dial(ctx, network, place.Resolver.String(), opts...)
+			return p.dialResolver(ctx, network, place)
 		},
 	}
 	// The last dot keeps this machine's search list out of it.

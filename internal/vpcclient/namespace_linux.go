@@ -10,17 +10,10 @@ import (
 	"os"
 	"runtime"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/posternhq/postern/internal/netx"
-)
-
-// dnsMessage is the largest DNS message over UDP; dnsTime bounds one exchange.
-const (
-	dnsMessage = 64 << 10
-	dnsTime    = 10 * time.Second
 )
 
 // maxQueries bounds the DNS exchanges under way in one namespace.
@@ -242,7 +235,7 @@ func (p *Proxy) answer(ctx context.Context, inside net.PacketConn, place Placeme
 		}
 		queries.Go(func() {
 			defer func() { <-slots }()
-			response, err := p.exchange(ctx, place, query[:n])
+			response, err := p.ask(ctx, place, query[:n])
 			if err != nil {
 				p.log.Debug("query not answered", "error", err)
 				return
@@ -250,22 +243,4 @@ func (p *Proxy) answer(ctx context.Context, inside net.PacketConn, place Placeme
 			_, _ = inside.WriteTo(response, from) // who asks again gets another
 		})
 	}
-}
-
-func (p *Proxy) exchange(ctx context.Context, place Placement, query []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, dnsTime)
-	defer cancel()
-	conn, err := p.cfg.Network.Dial(ctx, "udp", place.Resolver.String(), netx.From(place.LocalAddr))
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	deadline, _ := ctx.Deadline()
-	conn.SetDeadline(deadline)
-	if _, err := conn.Write(query); err != nil {
-		return nil, err
-	}
-	response := make([]byte, dnsMessage)
-	n, err := conn.Read(response)
-	return response[:n], err
 }

@@ -28,6 +28,8 @@ type Config struct {
 	// Resolve finds the placement of a client, and makes it if need be. It is
 	// asked again after a few seconds.
 	Resolve func(ctx context.Context, where Where) (Placement, error)
+	// Cache is the clients' own; nil: they have none, and ask each time.
+	Cache *Cache
 	// Default is the place of a client that gives no user name; empty refuses it.
 	Default string
 	Logger  *slog.Logger
@@ -52,6 +54,7 @@ type Proxy struct {
 	log      *slog.Logger
 	listener net.Listener
 	flight   singleflight.Group
+	answers  answers
 
 	mu     sync.Mutex
 	placed map[string]placed
@@ -73,7 +76,7 @@ func New(cfg Config) (*Proxy, error) {
 			return nil, err
 		}
 	}
-	return &Proxy{cfg: cfg, log: cfg.Logger.With("component", "vpcclient"), placed: map[string]placed{}, conns: map[net.Conn]struct{}{}}, nil
+	return &Proxy{cfg: cfg, log: cfg.Logger.With("component", "vpcclient"), answers: answers{cache: cfg.Cache}, placed: map[string]placed{}, conns: map[net.Conn]struct{}{}}, nil
 }
 
 // Listen binds the address, so that it is known before Run: connections wait
