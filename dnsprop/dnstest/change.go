@@ -105,6 +105,9 @@ func (l *Lab) commit(zone *statev1.ZoneRef, profile string, records []*statev1.R
 		return nil, err
 	}
 	l.changes = append(l.changes, c)
+	for _, r := range records {
+		l.held[setKey{zone.GetId(), r.GetName(), r.GetType()}] = r.GetAfter() != nil
+	}
 	return c, nil
 }
 

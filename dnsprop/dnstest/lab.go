@@ -46,7 +46,11 @@ type Lab struct {
 	zones    []*Zone
 	vpcs     []*VPC
 	changes  []*Change
+	held     map[setKey]bool // the sets that there are by the newest changes
 }
+
+// setKey names a set of a zone, which is empty for Postern's own names.
+type setKey struct{ zone, name, rtype string }
 
 // Option is a choice for a new Lab.
 type Option func(*options) error
@@ -155,6 +159,7 @@ func newLab(opts []Option) (*Lab, error) {
 		prefer:  -1,
 		sockets: map[Place]*socket{},
 		sent:    map[string]dnsprop.Resource{},
+		held:    map[setKey]bool{},
 	}
 	for _, opt := range opts {
 		if err := opt(&l.options); err != nil {

@@ -38,6 +38,13 @@ func TestLiveInABubble(t *testing.T) {
 		if !c.Visible(Public) || !l.Settled(Public) {
 			t.Error("the resolver is not said to have it")
 		}
+		l.Set("api.example.com", "10.0.0.2")
+		if took := l.Settle(); took < 10*time.Second || took > 5*time.Minute {
+			t.Errorf("a move settles within %v", took)
+		}
+		if got := l.Query(Public, "api.example.com", "A").Addresses(); len(got) != 1 || got[0].String() != "10.0.0.2" {
+			t.Errorf("after the move: %v", got)
+		}
 	})
 }
 
@@ -100,6 +107,33 @@ func TestClose(t *testing.T) {
 		l.Close()
 	}
 	goleak.VerifyNone(t, before)
+}
+
+// Set is of addresses of both kinds, and of nothing more than there is.
+func TestSet(t *testing.T) {
+	l := Start(t, Profile("instant"), PublicZone("example.com"))
+	for _, c := range []struct {
+		addresses []string
+		a, aaaa   string
+		records   int // of the change
+	}{
+		{[]string{"10.0.0.1", "10.0.0.2"}, "0 A 10.0.0.1, 0 A 10.0.0.2", "NODATA 0", 1},
+		{[]string{"10.0.0.1", "fd00::1"}, "0 A 10.0.0.1", "0 AAAA fd00::1", 2},
+		{[]string{"fd00::2"}, "NODATA 0", "0 AAAA fd00::2", 2},
+		{[]string{"fd00::3"}, "NODATA 0", "0 AAAA fd00::3", 1},
+		{nil, "NXDOMAIN 0", "NXDOMAIN 0", 1},
+		{nil, "NXDOMAIN 0", "NXDOMAIN 0", 1},
+	} {
+		change := l.Set("api.example.com", c.addresses...)
+		if n := len(change.msg.GetChange().GetRecords()); n != c.records {
+			t.Errorf("%v: %d records changed, want %d", c.addresses, n, c.records)
+		}
+		for rtype, want := range map[string]string{"A": c.a, "AAAA": c.aaaa} {
+			if got := l.Query(Public, "api.example.com", rtype).String(); got != want {
+				t.Errorf("%v: %s of type %s, want %s", c.addresses, got, rtype, want)
+			}
+		}
+	}
 }
 
 // What cannot be done is said, with what would be right.

@@ -162,11 +162,24 @@ func (z *Zone) set(name string, addresses []string) (*Change, error) {
 		}
 		four.After.Addresses = append(four.After.Addresses, a)
 	}
-	if z.ref == nil {
-		if six.After != nil {
-			return nil, errors.New(owner + ": Postern's own names have IPv4 addresses only")
-		}
-		return z.commit([]*statev1.RecordChange{four})
+	if z.ref == nil && six.After != nil {
+		return nil, errors.New(owner + ": Postern's own names have IPv4 addresses only")
 	}
-	return z.commit([]*statev1.RecordChange{four, six})
+	// A set that is not there and does not come is left out: the change would wait
+	// for whatever caches know of its absence.
+	records := []*statev1.RecordChange{four, six}
+	switch {
+	case six.After == nil && !z.holds(six):
+		records = records[:1]
+	case four.After == nil && !z.holds(four):
+		records = records[1:]
+	}
+	return z.commit(records)
+}
+
+// holds reports whether there is the set of a record.
+func (z *Zone) holds(r *statev1.RecordChange) bool {
+	z.lab.mu.Lock()
+	defer z.lab.mu.Unlock()
+	return z.lab.held[setKey{z.ref.GetId(), r.GetName(), r.GetType()}]
 }
