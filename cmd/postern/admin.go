@@ -14,6 +14,7 @@ type adminCmd struct {
 	TransferLeader transferLeaderCmd `cmd:"" name:"transfer-leader" help:"Hand leadership to another node."`
 	Fault          faultCmd          `cmd:"" help:"Faults of name servers and endpoints: set, list, clear."`
 	Audit          auditCmd          `cmd:"" help:"Who wrote what: every write of the control plane, as it was and as it goes on."`
+	Account        accountCmd        `cmd:"" help:"Accounts: list, create with a first access key."`
 }
 
 type peersCmd struct {

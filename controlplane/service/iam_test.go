@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,8 +16,10 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/posternhq/postern/controlplane/apierr"
+	"github.com/posternhq/postern/controlplane/fsm"
 	"github.com/posternhq/postern/controlplane/identity"
 	"github.com/posternhq/postern/internal/pki"
+	adminv1 "github.com/posternhq/postern/proto/postern/admin/v1"
 	iamv1 "github.com/posternhq/postern/proto/postern/iam/v1"
 	stsv1 "github.com/posternhq/postern/proto/postern/sts/v1"
 )
@@ -496,6 +499,44 @@ func TestAccountAlias(t *testing.T) {
 	}
 }
 
+func TestCreateAccount(t *testing.T) {
+	i := newTestIAM(t)
+	a := NewAdmin(AdminConfig{Config: Config{Cluster: i.cluster, Keyring: i.keyring, Now: func() time.Time { return i.now }}})
+	ctx := i.Context()
+	made := must2(a.CreateAccount(ctx, &adminv1.CreateAccountRequest{Alias: "team-a"}))(t)
+	id := made.GetAccount().GetId()
+	if !accountText.MatchString(id) || made.GetAccount().GetAlias() != "team-a" {
+		t.Errorf("made %v", made.GetAccount())
+	}
+	if who := must2(i.sts.GetCallerIdentity(i.with(made.GetAccessKeyId()), nil))(t); who.GetArn() != "arn:aws:iam::"+id+":root" {
+		t.Errorf("the key is that of %v", who)
+	}
+	_, err := a.CreateAccount(ctx, &adminv1.CreateAccountRequest{Id: id})
+	refused(t, err, "EntityAlreadyExists: has a root access key already, "+made.GetAccessKeyId())
+	_, err = a.CreateAccount(ctx, &adminv1.CreateAccountRequest{Alias: "team-a"})
+	refused(t, err, "EntityAlreadyExists: The account alias team-a already exists.")
+	for _, bad := range []*adminv1.CreateAccountRequest{{Id: "12345"}, {Alias: "A"}, {Alias: "a--b"}, {Alias: strings.Repeat("a", 64)}} {
+		if _, err := a.CreateAccount(ctx, bad); apierr.FromGRPC(err).Kind != apierr.KindInvalid {
+			t.Errorf("%v: %v", bad, err)
+		}
+	}
+	// One that has users has no key of its root user yet, and keeps its alias.
+	i.must(i.CreateAccountAlias(i.root(iamHome), &iamv1.CreateAccountAliasRequest{AccountAlias: new("home")}))
+	i.user(iamHome, "alice", "")
+	if got := must2(a.CreateAccount(ctx, &adminv1.CreateAccountRequest{Id: iamHome}))(t).GetAccount(); got.GetAlias() != "home" {
+		t.Errorf("made %v", got)
+	}
+	i.role(iamOther, "r", trustHome)
+	want := []*adminv1.Account{
+		{Id: iamHome, Alias: "home", CreatedAt: i.now.Unix(), RootAccessKeys: 1, Users: 1}, {Id: iamOther, Roles: 1},
+		{Id: id, Alias: "team-a", CreatedAt: i.now.Unix(), RootAccessKeys: 1},
+	}
+	slices.SortFunc(want, func(x, y *adminv1.Account) int { return strings.Compare(x.GetId(), y.GetId()) })
+	if diff := protoDiff(&adminv1.ListAccountsResponse{Accounts: want}, must2(a.ListAccounts(ctx, nil))(t)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 func TestListsArePaged(t *testing.T) {
 	i := newTestIAM(t)
 	ctx := i.root(iamHome)
@@ -540,6 +581,19 @@ func TestSecretsAreNowhereInTheClear(t *testing.T) {
 				t.Errorf("secret %q in %v", s, r.GetKey())
 			}
 		}
+	}
+	// Nor are they in a raft snapshot, which names the keys.
+	var snapshot bytes.Buffer
+	if err := fsm.Write(&snapshot, i.cluster.store.View()); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range secrets {
+		if strings.Contains(snapshot.String(), s) {
+			t.Errorf("secret %q in the raft snapshot", s)
+		}
+	}
+	if !strings.Contains(snapshot.String(), assumed.GetAccessKeyId()) {
+		t.Error("the raft snapshot has no session")
 	}
 	if records < 5 || i.cluster.store.View().Get(identity.SessionKey(assumed.GetAccessKeyId())).GetSession() == nil {
 		t.Errorf("%d records were looked at", records)

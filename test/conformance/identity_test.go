@@ -121,16 +121,16 @@ func TestIdentitiesByCLI(t *testing.T) {
 	}
 
 	for command, want := range map[string]string{
-		`aws iam create-user --user-name alice`:                                                                 "(EntityAlreadyExists) when calling the CreateUser operation: User with name alice already exists.",
-		`aws iam get-user --user-name bob`:                                                                      "(NoSuchEntity) when calling the GetUser operation: The user with name bob cannot be found.",
-		`aws iam delete-user --user-name alice`:                                                                 "(DeleteConflict) when calling the DeleteUser operation: Cannot delete entity, must remove access keys first.",
-		`aws iam put-user-policy --user-name alice --policy-name x --policy-document '{"a":1}'`:                 "(MalformedPolicyDocument) when calling the PutUserPolicy operation: Syntax errors in policy.",
-		`aws iam create-user --user-name 'a b'`:                                                                 "(ValidationError) when calling the CreateUser operation: 1 validation error detected: Value 'a b' at 'userName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\w+=,.@-]+",
-		`aws iam list-groups`:                                                                                   "(NotImplemented) when calling the ListGroups operation: Postern does not implement ListGroups",
-		alice + `aws sts assume-role --role-arn arn:aws:iam::` + other + `:role/none --role-session-name s1`:    "(AccessDenied) when calling the AssumeRole operation: User: arn:aws:iam::" + home + ":user/team/alice is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::" + other + ":role/none",
-		`aws sts assume-role --role-arn ` + arn + ` --role-session-name s1`:                                     "(AccessDenied) when calling the AssumeRole operation: Roles may not be assumed by root accounts.",
-		alice + `aws sts assume-role --role-arn ` + arn + ` --role-session-name s1 --duration-seconds 7201`:     "(ValidationError) when calling the AssumeRole operation: The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
-		alice + `aws sts assume-role --role-arn ` + arn + ` --role-session-name s1 --duration-seconds 43201`:    "Member must have value less than or equal to 43200",
+		`aws iam create-user --user-name alice`:                                                 "(EntityAlreadyExists) when calling the CreateUser operation: User with name alice already exists.",
+		`aws iam get-user --user-name bob`:                                                      "(NoSuchEntity) when calling the GetUser operation: The user with name bob cannot be found.",
+		`aws iam delete-user --user-name alice`:                                                 "(DeleteConflict) when calling the DeleteUser operation: Cannot delete entity, must remove access keys first.",
+		`aws iam put-user-policy --user-name alice --policy-name x --policy-document '{"a":1}'`: "(MalformedPolicyDocument) when calling the PutUserPolicy operation: Syntax errors in policy.",
+		`aws iam create-user --user-name 'a b'`:                                                 "(ValidationError) when calling the CreateUser operation: 1 validation error detected: Value 'a b' at 'userName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\w+=,.@-]+",
+		`aws iam list-groups`:                                                                   "(NotImplemented) when calling the ListGroups operation: Postern does not implement ListGroups",
+		alice + `aws sts assume-role --role-arn arn:aws:iam::` + other + `:role/none --role-session-name s1`:   "(AccessDenied) when calling the AssumeRole operation: User: arn:aws:iam::" + home + ":user/team/alice is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::" + other + ":role/none",
+		`aws sts assume-role --role-arn ` + arn + ` --role-session-name s1`:                                    "(AccessDenied) when calling the AssumeRole operation: Roles may not be assumed by root accounts.",
+		alice + `aws sts assume-role --role-arn ` + arn + ` --role-session-name s1 --duration-seconds 7201`:    "(ValidationError) when calling the AssumeRole operation: The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+		alice + `aws sts assume-role --role-arn ` + arn + ` --role-session-name s1 --duration-seconds 43201`:   "Member must have value less than or equal to 43200",
 		`aws iam attach-role-policy --role-name shared --policy-arn arn:aws:iam::aws:policy/NoSuchPolicyAtAll`: "(NoSuchEntity)",
 	} {
 		if said := c.fails(command); !strings.Contains(said, want) {

@@ -3334,6 +3334,292 @@ func (x *AuditChange) GetAfter() string {
 	return ""
 }
 
+type CreateAccountRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // 12 digits; empty: one that nobody has
+	Alias         string                 `protobuf:"bytes,2,opt,name=alias,proto3" json:"alias,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateAccountRequest) Reset() {
+	*x = CreateAccountRequest{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAccountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAccountRequest) ProtoMessage() {}
+
+func (x *CreateAccountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAccountRequest.ProtoReflect.Descriptor instead.
+func (*CreateAccountRequest) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *CreateAccountRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CreateAccountRequest) GetAlias() string {
+	if x != nil {
+		return x.Alias
+	}
+	return ""
+}
+
+type CreateAccountResponse struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Account         *Account               `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	AccessKeyId     string                 `protobuf:"bytes,2,opt,name=access_key_id,json=accessKeyId,proto3" json:"access_key_id,omitempty"`
+	SecretAccessKey string                 `protobuf:"bytes,3,opt,name=secret_access_key,json=secretAccessKey,proto3" json:"secret_access_key,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *CreateAccountResponse) Reset() {
+	*x = CreateAccountResponse{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAccountResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAccountResponse) ProtoMessage() {}
+
+func (x *CreateAccountResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAccountResponse.ProtoReflect.Descriptor instead.
+func (*CreateAccountResponse) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *CreateAccountResponse) GetAccount() *Account {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+func (x *CreateAccountResponse) GetAccessKeyId() string {
+	if x != nil {
+		return x.AccessKeyId
+	}
+	return ""
+}
+
+func (x *CreateAccountResponse) GetSecretAccessKey() string {
+	if x != nil {
+		return x.SecretAccessKey
+	}
+	return ""
+}
+
+type ListAccountsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAccountsRequest) Reset() {
+	*x = ListAccountsRequest{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAccountsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAccountsRequest) ProtoMessage() {}
+
+func (x *ListAccountsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAccountsRequest.ProtoReflect.Descriptor instead.
+func (*ListAccountsRequest) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{57}
+}
+
+type ListAccountsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Accounts      []*Account             `protobuf:"bytes,1,rep,name=accounts,proto3" json:"accounts,omitempty"` // by id
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAccountsResponse) Reset() {
+	*x = ListAccountsResponse{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAccountsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAccountsResponse) ProtoMessage() {}
+
+func (x *ListAccountsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAccountsResponse.ProtoReflect.Descriptor instead.
+func (*ListAccountsResponse) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *ListAccountsResponse) GetAccounts() []*Account {
+	if x != nil {
+		return x.Accounts
+	}
+	return nil
+}
+
+// Account is an account of whom something is known: an alias, a root access
+// key, users, roles or policies.
+type Account struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Id             string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Alias          string                 `protobuf:"bytes,2,opt,name=alias,proto3" json:"alias,omitempty"`
+	CreatedAt      int64                  `protobuf:"varint,3,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"` // Unix seconds; 0: nobody made it
+	RootAccessKeys uint32                 `protobuf:"varint,4,opt,name=root_access_keys,json=rootAccessKeys,proto3" json:"root_access_keys,omitempty"`
+	Users          uint32                 `protobuf:"varint,5,opt,name=users,proto3" json:"users,omitempty"`
+	Roles          uint32                 `protobuf:"varint,6,opt,name=roles,proto3" json:"roles,omitempty"`
+	Policies       uint32                 `protobuf:"varint,7,opt,name=policies,proto3" json:"policies,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Account) Reset() {
+	*x = Account{}
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Account) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Account) ProtoMessage() {}
+
+func (x *Account) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_admin_v1_admin_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Account.ProtoReflect.Descriptor instead.
+func (*Account) Descriptor() ([]byte, []int) {
+	return file_postern_admin_v1_admin_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *Account) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Account) GetAlias() string {
+	if x != nil {
+		return x.Alias
+	}
+	return ""
+}
+
+func (x *Account) GetCreatedAt() int64 {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return 0
+}
+
+func (x *Account) GetRootAccessKeys() uint32 {
+	if x != nil {
+		return x.RootAccessKeys
+	}
+	return 0
+}
+
+func (x *Account) GetUsers() uint32 {
+	if x != nil {
+		return x.Users
+	}
+	return 0
+}
+
+func (x *Account) GetRoles() uint32 {
+	if x != nil {
+		return x.Roles
+	}
+	return 0
+}
+
+func (x *Account) GetPolicies() uint32 {
+	if x != nil {
+		return x.Policies
+	}
+	return 0
+}
+
 var File_postern_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_postern_admin_v1_admin_proto_rawDesc = "" +
@@ -3581,7 +3867,26 @@ const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\x06region\x18\x03 \x01(\tR\x06region\x12\x0e\n" +
 	"\x02id\x18\x04 \x01(\tR\x02id\x12\x16\n" +
 	"\x06before\x18\x05 \x01(\tR\x06before\x12\x14\n" +
-	"\x05after\x18\x06 \x01(\tR\x05after2\xfc\x0f\n" +
+	"\x05after\x18\x06 \x01(\tR\x05after\"<\n" +
+	"\x14CreateAccountRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05alias\x18\x02 \x01(\tR\x05alias\"\x9c\x01\n" +
+	"\x15CreateAccountResponse\x123\n" +
+	"\aaccount\x18\x01 \x01(\v2\x19.postern.admin.v1.AccountR\aaccount\x12\"\n" +
+	"\raccess_key_id\x18\x02 \x01(\tR\vaccessKeyId\x12*\n" +
+	"\x11secret_access_key\x18\x03 \x01(\tR\x0fsecretAccessKey\"\x15\n" +
+	"\x13ListAccountsRequest\"M\n" +
+	"\x14ListAccountsResponse\x125\n" +
+	"\baccounts\x18\x01 \x03(\v2\x19.postern.admin.v1.AccountR\baccounts\"\xc0\x01\n" +
+	"\aAccount\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05alias\x18\x02 \x01(\tR\x05alias\x12\x1d\n" +
+	"\n" +
+	"created_at\x18\x03 \x01(\x03R\tcreatedAt\x12(\n" +
+	"\x10root_access_keys\x18\x04 \x01(\rR\x0erootAccessKeys\x12\x14\n" +
+	"\x05users\x18\x05 \x01(\rR\x05users\x12\x14\n" +
+	"\x05roles\x18\x06 \x01(\rR\x05roles\x12\x1a\n" +
+	"\bpolicies\x18\a \x01(\rR\bpolicies2\xc5\x11\n" +
 	"\x05Admin\x12K\n" +
 	"\x06Status\x12\x1f.postern.admin.v1.StatusRequest\x1a .postern.admin.v1.StatusResponse\x12G\n" +
 	"\x04Wait\x12\x1d.postern.admin.v1.WaitRequest\x1a\x1e.postern.admin.v1.WaitResponse0\x01\x12T\n" +
@@ -3604,7 +3909,9 @@ const file_postern_admin_v1_admin_proto_rawDesc = "" +
 	"\x0fExplainDecision\x12(.postern.admin.v1.ExplainDecisionRequest\x1a).postern.admin.v1.ExplainDecisionResponse\x12Z\n" +
 	"\vExplainName\x12$.postern.admin.v1.ExplainNameRequest\x1a%.postern.admin.v1.ExplainNameResponse\x12i\n" +
 	"\x10FollowDnsChanges\x12).postern.admin.v1.FollowDnsChangesRequest\x1a*.postern.admin.v1.FollowDnsChangesResponse\x12f\n" +
-	"\x0fListAuditEvents\x12(.postern.admin.v1.ListAuditEventsRequest\x1a).postern.admin.v1.ListAuditEventsResponse\x12P\n" +
+	"\x0fListAuditEvents\x12(.postern.admin.v1.ListAuditEventsRequest\x1a).postern.admin.v1.ListAuditEventsResponse\x12h\n" +
+	"\rCreateAccount\x12&.postern.admin.v1.CreateAccountRequest\x1a'.postern.admin.v1.CreateAccountResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12]\n" +
+	"\fListAccounts\x12%.postern.admin.v1.ListAccountsRequest\x1a&.postern.admin.v1.ListAccountsResponse\x12P\n" +
 	"\x05Reset\x12\x1e.postern.admin.v1.ResetRequest\x1a\x1f.postern.admin.v1.ResetResponse\"\x06\xa2\xbb\x18\x02\x10\x01B=Z;github.com/posternhq/postern/proto/postern/admin/v1;adminv1b\x06proto3"
 
 var (
@@ -3619,7 +3926,7 @@ func file_postern_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_postern_admin_v1_admin_proto_rawDescData
 }
 
-var file_postern_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_postern_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
 var file_postern_admin_v1_admin_proto_goTypes = []any{
 	(*StatusRequest)(nil),            // 0: postern.admin.v1.StatusRequest
 	(*Node)(nil),                     // 1: postern.admin.v1.Node
@@ -3676,13 +3983,18 @@ var file_postern_admin_v1_admin_proto_goTypes = []any{
 	(*ListAuditEventsResponse)(nil),  // 52: postern.admin.v1.ListAuditEventsResponse
 	(*AuditEvent)(nil),               // 53: postern.admin.v1.AuditEvent
 	(*AuditChange)(nil),              // 54: postern.admin.v1.AuditChange
-	nil,                              // 55: postern.admin.v1.ExplainNameResponse.UnreachedEntry
-	nil,                              // 56: postern.admin.v1.FollowDnsChangesResponse.UnreachedEntry
-	(*v1.DnsProfile)(nil),            // 57: postern.state.v1.DnsProfile
-	(*v11.Decision)(nil),             // 58: postern.edge.v1.Decision
-	(*v12.Question)(nil),             // 59: postern.dns.v1.Question
-	(*v12.Explanation)(nil),          // 60: postern.dns.v1.Explanation
-	(*v12.Progress)(nil),             // 61: postern.dns.v1.Progress
+	(*CreateAccountRequest)(nil),     // 55: postern.admin.v1.CreateAccountRequest
+	(*CreateAccountResponse)(nil),    // 56: postern.admin.v1.CreateAccountResponse
+	(*ListAccountsRequest)(nil),      // 57: postern.admin.v1.ListAccountsRequest
+	(*ListAccountsResponse)(nil),     // 58: postern.admin.v1.ListAccountsResponse
+	(*Account)(nil),                  // 59: postern.admin.v1.Account
+	nil,                              // 60: postern.admin.v1.ExplainNameResponse.UnreachedEntry
+	nil,                              // 61: postern.admin.v1.FollowDnsChangesResponse.UnreachedEntry
+	(*v1.DnsProfile)(nil),            // 62: postern.state.v1.DnsProfile
+	(*v11.Decision)(nil),             // 63: postern.edge.v1.Decision
+	(*v12.Question)(nil),             // 64: postern.dns.v1.Question
+	(*v12.Explanation)(nil),          // 65: postern.dns.v1.Explanation
+	(*v12.Progress)(nil),             // 66: postern.dns.v1.Progress
 }
 var file_postern_admin_v1_admin_proto_depIdxs = []int32{
 	31, // 0: postern.admin.v1.DnsStatus.faults:type_name -> postern.admin.v1.DnsFault
@@ -3692,7 +4004,7 @@ var file_postern_admin_v1_admin_proto_depIdxs = []int32{
 	2,  // 4: postern.admin.v1.WaitResponse.blocking:type_name -> postern.admin.v1.Place
 	1,  // 5: postern.admin.v1.ListPeersResponse.nodes:type_name -> postern.admin.v1.Node
 	15, // 6: postern.admin.v1.RegisterPlacesRequest.places:type_name -> postern.admin.v1.PlaceRegistration
-	57, // 7: postern.admin.v1.Settings.custom_dns_profile:type_name -> postern.state.v1.DnsProfile
+	62, // 7: postern.admin.v1.Settings.custom_dns_profile:type_name -> postern.state.v1.DnsProfile
 	20, // 8: postern.admin.v1.GetSettingsResponse.settings:type_name -> postern.admin.v1.Settings
 	20, // 9: postern.admin.v1.UpdateSettingsRequest.settings:type_name -> postern.admin.v1.Settings
 	20, // 10: postern.admin.v1.UpdateSettingsResponse.settings:type_name -> postern.admin.v1.Settings
@@ -3702,64 +4014,70 @@ var file_postern_admin_v1_admin_proto_depIdxs = []int32{
 	31, // 14: postern.admin.v1.ListDnsFaultsResponse.faults:type_name -> postern.admin.v1.DnsFault
 	31, // 15: postern.admin.v1.ClearDnsFaultsResponse.cleared:type_name -> postern.admin.v1.DnsFault
 	40, // 16: postern.admin.v1.EnsureClientResponse.mappings:type_name -> postern.admin.v1.AddressMapping
-	58, // 17: postern.admin.v1.ExplainDecisionResponse.decision:type_name -> postern.edge.v1.Decision
-	59, // 18: postern.admin.v1.ExplainNameRequest.question:type_name -> postern.dns.v1.Question
+	63, // 17: postern.admin.v1.ExplainDecisionResponse.decision:type_name -> postern.edge.v1.Decision
+	64, // 18: postern.admin.v1.ExplainNameRequest.question:type_name -> postern.dns.v1.Question
 	45, // 19: postern.admin.v1.ExplainNameResponse.servers:type_name -> postern.admin.v1.NameServer
-	55, // 20: postern.admin.v1.ExplainNameResponse.unreached:type_name -> postern.admin.v1.ExplainNameResponse.UnreachedEntry
-	60, // 21: postern.admin.v1.NameServer.explanation:type_name -> postern.dns.v1.Explanation
+	60, // 20: postern.admin.v1.ExplainNameResponse.unreached:type_name -> postern.admin.v1.ExplainNameResponse.UnreachedEntry
+	65, // 21: postern.admin.v1.NameServer.explanation:type_name -> postern.dns.v1.Explanation
 	28, // 22: postern.admin.v1.FollowDnsChangesResponse.changes:type_name -> postern.admin.v1.DnsChangeStatus
 	48, // 23: postern.admin.v1.FollowDnsChangesResponse.servers:type_name -> postern.admin.v1.NameServerProgress
-	56, // 24: postern.admin.v1.FollowDnsChangesResponse.unreached:type_name -> postern.admin.v1.FollowDnsChangesResponse.UnreachedEntry
-	61, // 25: postern.admin.v1.NameServerProgress.progress:type_name -> postern.dns.v1.Progress
+	61, // 24: postern.admin.v1.FollowDnsChangesResponse.unreached:type_name -> postern.admin.v1.FollowDnsChangesResponse.UnreachedEntry
+	66, // 25: postern.admin.v1.NameServerProgress.progress:type_name -> postern.dns.v1.Progress
 	53, // 26: postern.admin.v1.ListAuditEventsResponse.events:type_name -> postern.admin.v1.AuditEvent
 	54, // 27: postern.admin.v1.AuditEvent.changes:type_name -> postern.admin.v1.AuditChange
-	0,  // 28: postern.admin.v1.Admin.Status:input_type -> postern.admin.v1.StatusRequest
-	5,  // 29: postern.admin.v1.Admin.Wait:input_type -> postern.admin.v1.WaitRequest
-	7,  // 30: postern.admin.v1.Admin.ListPeers:input_type -> postern.admin.v1.ListPeersRequest
-	9,  // 31: postern.admin.v1.Admin.AddPeer:input_type -> postern.admin.v1.AddPeerRequest
-	11, // 32: postern.admin.v1.Admin.RemovePeer:input_type -> postern.admin.v1.RemovePeerRequest
-	13, // 33: postern.admin.v1.Admin.TransferLeader:input_type -> postern.admin.v1.TransferLeaderRequest
-	16, // 34: postern.admin.v1.Admin.RegisterPlaces:input_type -> postern.admin.v1.RegisterPlacesRequest
-	18, // 35: postern.admin.v1.Admin.RemovePlace:input_type -> postern.admin.v1.RemovePlaceRequest
-	21, // 36: postern.admin.v1.Admin.GetSettings:input_type -> postern.admin.v1.GetSettingsRequest
-	23, // 37: postern.admin.v1.Admin.UpdateSettings:input_type -> postern.admin.v1.UpdateSettingsRequest
-	25, // 38: postern.admin.v1.Admin.AdvanceDns:input_type -> postern.admin.v1.AdvanceDnsRequest
-	27, // 39: postern.admin.v1.Admin.ListDnsChanges:input_type -> postern.admin.v1.ListDnsChangesRequest
-	32, // 40: postern.admin.v1.Admin.SetDnsFault:input_type -> postern.admin.v1.SetDnsFaultRequest
-	34, // 41: postern.admin.v1.Admin.ListDnsFaults:input_type -> postern.admin.v1.ListDnsFaultsRequest
-	36, // 42: postern.admin.v1.Admin.ClearDnsFaults:input_type -> postern.admin.v1.ClearDnsFaultsRequest
-	38, // 43: postern.admin.v1.Admin.EnsureClient:input_type -> postern.admin.v1.EnsureClientRequest
-	41, // 44: postern.admin.v1.Admin.ExplainDecision:input_type -> postern.admin.v1.ExplainDecisionRequest
-	43, // 45: postern.admin.v1.Admin.ExplainName:input_type -> postern.admin.v1.ExplainNameRequest
-	46, // 46: postern.admin.v1.Admin.FollowDnsChanges:input_type -> postern.admin.v1.FollowDnsChangesRequest
-	51, // 47: postern.admin.v1.Admin.ListAuditEvents:input_type -> postern.admin.v1.ListAuditEventsRequest
-	49, // 48: postern.admin.v1.Admin.Reset:input_type -> postern.admin.v1.ResetRequest
-	4,  // 49: postern.admin.v1.Admin.Status:output_type -> postern.admin.v1.StatusResponse
-	6,  // 50: postern.admin.v1.Admin.Wait:output_type -> postern.admin.v1.WaitResponse
-	8,  // 51: postern.admin.v1.Admin.ListPeers:output_type -> postern.admin.v1.ListPeersResponse
-	10, // 52: postern.admin.v1.Admin.AddPeer:output_type -> postern.admin.v1.AddPeerResponse
-	12, // 53: postern.admin.v1.Admin.RemovePeer:output_type -> postern.admin.v1.RemovePeerResponse
-	14, // 54: postern.admin.v1.Admin.TransferLeader:output_type -> postern.admin.v1.TransferLeaderResponse
-	17, // 55: postern.admin.v1.Admin.RegisterPlaces:output_type -> postern.admin.v1.RegisterPlacesResponse
-	19, // 56: postern.admin.v1.Admin.RemovePlace:output_type -> postern.admin.v1.RemovePlaceResponse
-	22, // 57: postern.admin.v1.Admin.GetSettings:output_type -> postern.admin.v1.GetSettingsResponse
-	24, // 58: postern.admin.v1.Admin.UpdateSettings:output_type -> postern.admin.v1.UpdateSettingsResponse
-	26, // 59: postern.admin.v1.Admin.AdvanceDns:output_type -> postern.admin.v1.AdvanceDnsResponse
-	30, // 60: postern.admin.v1.Admin.ListDnsChanges:output_type -> postern.admin.v1.ListDnsChangesResponse
-	33, // 61: postern.admin.v1.Admin.SetDnsFault:output_type -> postern.admin.v1.SetDnsFaultResponse
-	35, // 62: postern.admin.v1.Admin.ListDnsFaults:output_type -> postern.admin.v1.ListDnsFaultsResponse
-	37, // 63: postern.admin.v1.Admin.ClearDnsFaults:output_type -> postern.admin.v1.ClearDnsFaultsResponse
-	39, // 64: postern.admin.v1.Admin.EnsureClient:output_type -> postern.admin.v1.EnsureClientResponse
-	42, // 65: postern.admin.v1.Admin.ExplainDecision:output_type -> postern.admin.v1.ExplainDecisionResponse
-	44, // 66: postern.admin.v1.Admin.ExplainName:output_type -> postern.admin.v1.ExplainNameResponse
-	47, // 67: postern.admin.v1.Admin.FollowDnsChanges:output_type -> postern.admin.v1.FollowDnsChangesResponse
-	52, // 68: postern.admin.v1.Admin.ListAuditEvents:output_type -> postern.admin.v1.ListAuditEventsResponse
-	50, // 69: postern.admin.v1.Admin.Reset:output_type -> postern.admin.v1.ResetResponse
-	49, // [49:70] is the sub-list for method output_type
-	28, // [28:49] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	59, // 28: postern.admin.v1.CreateAccountResponse.account:type_name -> postern.admin.v1.Account
+	59, // 29: postern.admin.v1.ListAccountsResponse.accounts:type_name -> postern.admin.v1.Account
+	0,  // 30: postern.admin.v1.Admin.Status:input_type -> postern.admin.v1.StatusRequest
+	5,  // 31: postern.admin.v1.Admin.Wait:input_type -> postern.admin.v1.WaitRequest
+	7,  // 32: postern.admin.v1.Admin.ListPeers:input_type -> postern.admin.v1.ListPeersRequest
+	9,  // 33: postern.admin.v1.Admin.AddPeer:input_type -> postern.admin.v1.AddPeerRequest
+	11, // 34: postern.admin.v1.Admin.RemovePeer:input_type -> postern.admin.v1.RemovePeerRequest
+	13, // 35: postern.admin.v1.Admin.TransferLeader:input_type -> postern.admin.v1.TransferLeaderRequest
+	16, // 36: postern.admin.v1.Admin.RegisterPlaces:input_type -> postern.admin.v1.RegisterPlacesRequest
+	18, // 37: postern.admin.v1.Admin.RemovePlace:input_type -> postern.admin.v1.RemovePlaceRequest
+	21, // 38: postern.admin.v1.Admin.GetSettings:input_type -> postern.admin.v1.GetSettingsRequest
+	23, // 39: postern.admin.v1.Admin.UpdateSettings:input_type -> postern.admin.v1.UpdateSettingsRequest
+	25, // 40: postern.admin.v1.Admin.AdvanceDns:input_type -> postern.admin.v1.AdvanceDnsRequest
+	27, // 41: postern.admin.v1.Admin.ListDnsChanges:input_type -> postern.admin.v1.ListDnsChangesRequest
+	32, // 42: postern.admin.v1.Admin.SetDnsFault:input_type -> postern.admin.v1.SetDnsFaultRequest
+	34, // 43: postern.admin.v1.Admin.ListDnsFaults:input_type -> postern.admin.v1.ListDnsFaultsRequest
+	36, // 44: postern.admin.v1.Admin.ClearDnsFaults:input_type -> postern.admin.v1.ClearDnsFaultsRequest
+	38, // 45: postern.admin.v1.Admin.EnsureClient:input_type -> postern.admin.v1.EnsureClientRequest
+	41, // 46: postern.admin.v1.Admin.ExplainDecision:input_type -> postern.admin.v1.ExplainDecisionRequest
+	43, // 47: postern.admin.v1.Admin.ExplainName:input_type -> postern.admin.v1.ExplainNameRequest
+	46, // 48: postern.admin.v1.Admin.FollowDnsChanges:input_type -> postern.admin.v1.FollowDnsChangesRequest
+	51, // 49: postern.admin.v1.Admin.ListAuditEvents:input_type -> postern.admin.v1.ListAuditEventsRequest
+	55, // 50: postern.admin.v1.Admin.CreateAccount:input_type -> postern.admin.v1.CreateAccountRequest
+	57, // 51: postern.admin.v1.Admin.ListAccounts:input_type -> postern.admin.v1.ListAccountsRequest
+	49, // 52: postern.admin.v1.Admin.Reset:input_type -> postern.admin.v1.ResetRequest
+	4,  // 53: postern.admin.v1.Admin.Status:output_type -> postern.admin.v1.StatusResponse
+	6,  // 54: postern.admin.v1.Admin.Wait:output_type -> postern.admin.v1.WaitResponse
+	8,  // 55: postern.admin.v1.Admin.ListPeers:output_type -> postern.admin.v1.ListPeersResponse
+	10, // 56: postern.admin.v1.Admin.AddPeer:output_type -> postern.admin.v1.AddPeerResponse
+	12, // 57: postern.admin.v1.Admin.RemovePeer:output_type -> postern.admin.v1.RemovePeerResponse
+	14, // 58: postern.admin.v1.Admin.TransferLeader:output_type -> postern.admin.v1.TransferLeaderResponse
+	17, // 59: postern.admin.v1.Admin.RegisterPlaces:output_type -> postern.admin.v1.RegisterPlacesResponse
+	19, // 60: postern.admin.v1.Admin.RemovePlace:output_type -> postern.admin.v1.RemovePlaceResponse
+	22, // 61: postern.admin.v1.Admin.GetSettings:output_type -> postern.admin.v1.GetSettingsResponse
+	24, // 62: postern.admin.v1.Admin.UpdateSettings:output_type -> postern.admin.v1.UpdateSettingsResponse
+	26, // 63: postern.admin.v1.Admin.AdvanceDns:output_type -> postern.admin.v1.AdvanceDnsResponse
+	30, // 64: postern.admin.v1.Admin.ListDnsChanges:output_type -> postern.admin.v1.ListDnsChangesResponse
+	33, // 65: postern.admin.v1.Admin.SetDnsFault:output_type -> postern.admin.v1.SetDnsFaultResponse
+	35, // 66: postern.admin.v1.Admin.ListDnsFaults:output_type -> postern.admin.v1.ListDnsFaultsResponse
+	37, // 67: postern.admin.v1.Admin.ClearDnsFaults:output_type -> postern.admin.v1.ClearDnsFaultsResponse
+	39, // 68: postern.admin.v1.Admin.EnsureClient:output_type -> postern.admin.v1.EnsureClientResponse
+	42, // 69: postern.admin.v1.Admin.ExplainDecision:output_type -> postern.admin.v1.ExplainDecisionResponse
+	44, // 70: postern.admin.v1.Admin.ExplainName:output_type -> postern.admin.v1.ExplainNameResponse
+	47, // 71: postern.admin.v1.Admin.FollowDnsChanges:output_type -> postern.admin.v1.FollowDnsChangesResponse
+	52, // 72: postern.admin.v1.Admin.ListAuditEvents:output_type -> postern.admin.v1.ListAuditEventsResponse
+	56, // 73: postern.admin.v1.Admin.CreateAccount:output_type -> postern.admin.v1.CreateAccountResponse
+	58, // 74: postern.admin.v1.Admin.ListAccounts:output_type -> postern.admin.v1.ListAccountsResponse
+	50, // 75: postern.admin.v1.Admin.Reset:output_type -> postern.admin.v1.ResetResponse
+	53, // [53:76] is the sub-list for method output_type
+	30, // [30:53] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_postern_admin_v1_admin_proto_init() }
@@ -3774,7 +4092,7 @@ func file_postern_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_admin_v1_admin_proto_rawDesc), len(file_postern_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   57,
+			NumMessages:   62,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
