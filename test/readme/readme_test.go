@@ -72,7 +72,7 @@ func TestTour(t *testing.T) {
 		optional.Tool(t, tool)
 	}
 	script := tour(t, "../../README.md")
-	for _, page := range []string{"operate.md", "dns.md"} {
+	for _, page := range []string{"operate.md", "dns.md", "identity.md"} {
 		script += tour(t, "../../docs/"+page)
 	}
 	printed := session(t, script)
@@ -81,6 +81,10 @@ func TestTour(t *testing.T) {
 		"no such name out here":      1,
 		"edge2":                      1,
 		"NOERROR":                    1, // by Route 53's own test of a hosted zone
+
+		"arn:aws:iam::123456789012:user/team/alice":        2, // when made, and by her key
+		"arn:aws:sts::444455556666:assumed-role/shared/s1": 1,
+		"secret access key":                                1,
 	} {
 		if got := strings.Count(printed, want); got < times {
 			t.Errorf("the tour printed %q %d times, want %d:\n%s", want, got, times, printed)
