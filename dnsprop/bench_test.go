@@ -37,7 +37,7 @@ func BenchmarkHandle(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.Run(c.name, func(b *testing.B) {
-			h := &message.Handler{Responder: c.place, Count: count(s.metrics.resolverAnswers), Logger: s.cfg.Logger}
+			h := &message.Handler{Responder: c.place, Count: count(s.metrics.resolverAnswers, "dns-1-resolver"), Logger: s.cfg.Logger}
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				buf := make([]byte, 0, 512)

@@ -11,21 +11,21 @@ import (
 func (s *Server) Handler(place string) *message.Handler {
 	for i := range s.authorities {
 		if place == propagation.PlaceOf(i) {
-			return &message.Handler{Responder: s.authorities[i], Count: count(s.metrics.authorityAnswers), Logger: s.cfg.Logger}
+			return s.authorityHandler(i)
 		}
 	}
 	if place == publicName {
-		return s.resolverHandler(s.public)
+		return s.resolverHandler(s.resolverID(0), s.public)
 	}
-	for _, n := range s.named {
+	for i, n := range s.named {
 		if n.Name == place {
-			return s.resolverHandler(n.resolver)
+			return s.resolverHandler(s.resolverID(1+i), n.resolver)
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if v := s.vpcs[place]; v != nil {
-		return s.resolverHandler(v.resolver)
+		return s.resolverHandler(s.vpcID(place), v.resolver)
 	}
 	return nil
 }

@@ -150,7 +150,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := s.resolverHandler(s.public)
+	h := s.resolverHandler("public", s.public)
 	ctx, stop := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	for range 2 {

@@ -283,7 +283,7 @@ func TestPlainAllocatesNothing(t *testing.T) {
 		"public resolver": {s.public, append(users, own...)},
 		"vpc's resolver":  {s.vpcs["vpc-7"].resolver, []string{apiName, "nobody." + apiZone, vpceZone, "six.corp.example.com.", "no.corp.example.com."}},
 	} {
-		h := message.Handler{Responder: c.responder, Count: count(s.metrics.authorityAnswers), Logger: s.cfg.Logger}
+		h := message.Handler{Responder: c.responder, Count: count(s.metrics.authorityAnswers, "place"), Logger: s.cfg.Logger}
 		for _, name := range c.names {
 			for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
 				packet, err := new(dns.Msg).SetQuestion(name, qtype).SetEdns0(1232, false).Pack()

@@ -87,6 +87,9 @@ func New(cfg Config) (*Server, error) {
 		s.named = append(s.named, s.newNamed(r))
 	}
 	s.tracker.resolvers = make([]uint64, 1+len(s.named))
+	if err := cfg.Registerer.Register(census{s}); err != nil {
+		return nil, fmt.Errorf("register dns metrics: %w", err)
+	}
 	return s, nil
 }
 
@@ -126,14 +129,13 @@ func (s *Server) listen(ctx context.Context) error {
 		}
 		return err
 	}
-	authorityCount := count(s.metrics.authorityAnswers)
 	err := error(nil)
 	for i, address := range s.cfg.Authorities {
-		err = errors.Join(err, bind(address, &message.Handler{Responder: s.authorities[i], Count: authorityCount, Logger: s.cfg.Logger}))
+		err = errors.Join(err, bind(address, s.authorityHandler(i)))
 	}
-	err = errors.Join(err, bind(s.cfg.Resolver, s.resolverHandler(s.public)))
-	for _, n := range s.named {
-		if bindErr := bind(n.Listen, s.resolverHandler(n.resolver)); bindErr != nil {
+	err = errors.Join(err, bind(s.cfg.Resolver, s.resolverHandler(s.resolverID(0), s.public)))
+	for i, n := range s.named {
+		if bindErr := bind(n.Listen, s.resolverHandler(s.resolverID(1+i), n.resolver)); bindErr != nil {
 			err = errors.Join(err, fmt.Errorf("resolver %q: %w", n.Name, bindErr))
 		}
 	}
@@ -149,8 +151,12 @@ func (s *Server) listen(ctx context.Context) error {
 	return nil
 }
 
-func (s *Server) resolverHandler(r *resolver.Resolver) *message.Handler {
-	h := &message.Handler{Responder: r, Count: count(s.metrics.resolverAnswers), Logger: s.cfg.Logger}
+func (s *Server) authorityHandler(i int) *message.Handler {
+	return &message.Handler{Responder: s.authorities[i], Count: count(s.metrics.authorityAnswers, s.authorityID(i)), Logger: s.cfg.Logger}
+}
+
+func (s *Server) resolverHandler(place string, r *resolver.Resolver) *message.Handler {
+	h := &message.Handler{Responder: r, Count: count(s.metrics.resolverAnswers, place), Logger: s.cfg.Logger}
 	if s.cfg.Forward != "" {
 		h.Forward = forwarder{network: s.cfg.Network, address: s.cfg.Forward}.exchange
 	}
@@ -309,6 +315,9 @@ func (s *Server) Places() []*syncv1.PlaceInfo {
 }
 
 func (s *Server) authorityID(i int) string { return fmt.Sprintf("%s-ns%d", s.cfg.ID, i+1) }
+
+// vpcID is what the resolver of a VPC is called.
+func (s *Server) vpcID(vpc string) string { return s.cfg.ID + "-" + vpc }
 
 // resolverID is the place of the public resolver, 0, or of a named one.
 func (s *Server) resolverID(place int) string {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/posternhq/postern/dnsprop/rdata"
@@ -42,6 +43,7 @@ func (s *Server) installVPCs(ctx context.Context, in sortedUpdate, reject func(s
 		if v := s.vpcs[id]; v != nil {
 			v.socket.close()
 			delete(s.vpcs, id)
+			s.metrics.resolverAnswers.DeletePartialMatch(prometheus.Labels{"place": s.vpcID(id)})
 			s.installNamed(id, resolver.VPC{})
 		}
 	}
@@ -95,7 +97,7 @@ func (s *Server) installVPC(ctx context.Context, id string, body []byte) error {
 // openVPC makes the resolver of a VPC at an address, in place of one at another.
 func (s *Server) openVPC(ctx context.Context, id string, rules resolver.VPC, address netip.AddrPort) error {
 	res := resolver.New(s.resolverConfig(s.cacheOf(s.cfg.vpc)), rules)
-	sock, err := open(ctx, s.cfg.Network, address.String(), s.resolverHandler(res), s.cfg.Logger.With("vpc_id", id))
+	sock, err := open(ctx, s.cfg.Network, address.String(), s.resolverHandler(s.vpcID(id), res), s.cfg.Logger.With("vpc_id", id))
 	if err != nil {
 		return err
 	}

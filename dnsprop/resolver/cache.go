@@ -23,6 +23,7 @@ type cache struct {
 	recent   list.List // of *cached, most recently used first
 	// aliases are the cached names by the names that their aliases led to.
 	aliases map[string]map[string]bool
+	lookups Lookups
 }
 
 // cached is what is known about a name. An NXDOMAIN answers for all types

@@ -183,18 +183,25 @@ func (r *Resolver) RespondPlain(key []byte, qtype uint16, source netip.Addr) (me
 		}
 		cache = caches.hosted[p.Hosted]
 	}
-	e := cache.recall(key, qtype, at)
-	if e == nil || e.Follow != "" || e.Cut != "" || e.Old(at) && r.options.Load().Prefetch {
+	e := cache.recall(key, qtype, at, r.options.Load().Prefetch)
+	if e == nil {
 		return message.Plain{}, false
 	}
 	plain.Facts = e.facts(set, e.Expires-at)
 	return plain, true
 }
 
-// recall is the live entry that a cache has for a question; nil if it has none.
-func (c *cache) recall(key []byte, qtype uint16, at int64) *entry {
+// recall is the live entry that a cache has for a question, if giving it is all
+// there is to do; else nil.
+func (c *cache) recall(key []byte, qtype uint16, at int64, prefetch bool) *entry {
 	c.mu.Lock()
 	e, _ := lookup(c, key, qtype, at)
+	if e != nil && (e.Follow != "" || e.Cut != "" || prefetch && e.Old(at)) {
+		e = nil
+	}
+	if e != nil {
+		c.lookups.Hits++
+	}
 	c.mu.Unlock()
 	return e
 }
@@ -236,10 +243,13 @@ func (r *Resolver) resolve(c *cache, private string, q message.Query) (reply mes
 		if private == "" && !set.Served(q.Key, at) {
 			return message.Reply{Rcode: dns.RcodeRefused, Foreign: true}, ""
 		}
+		c.lookups.count(c.failing(q.Key, at), stale != nil)
 		var why []message.ExtendedError
 		if e, why = r.ask(c, set, private, q, at, stale != nil); e == nil && stale == nil {
 			return message.Reply{Rcode: dns.RcodeServerFailure, Errors: why}, ""
 		}
+	} else {
+		c.lookups.Hits++
 	}
 	if e != nil && e.Old(at) && r.options.Load().Prefetch {
 		r.ask(c, set, private, q, at, false)
