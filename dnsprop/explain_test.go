@@ -155,6 +155,55 @@ func TestExplainFaults(t *testing.T) {
 	})
 }
 
+// An older change that arrives later takes effect over a reordered one, until that
+// is driven again.
+func TestOvertaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, "aws")
+		l.faults = []*statev1.DnsFault{{Kind: propagation.FaultLag, Lag: int64(time.Hour), Place: "ns2"}}
+		older := l.set(aliasName, "10.7.1.10")
+		time.Sleep(10 * time.Minute) // the others have it
+		l.faults = []*statev1.DnsFault{{Kind: propagation.FaultReorder}, {Kind: propagation.FaultLost, Place: "ns4"}}
+		newer := l.set(aliasName, "10.7.1.11")
+		l.faults = nil
+		expect := func(when string, want map[string]string) {
+			t.Helper()
+			for _, p := range l.srv.Progress(&dnsv1.ProgressQuestion{Changes: []string{newer.GetChange().GetId()}}).GetChanges()[0].GetPlaces() {
+				got := strings.ToLower(strings.TrimPrefix(p.GetState().String(), "PROGRESS_STATE_"))
+				if p.GetUntil() != 0 {
+					got += fmt.Sprint(" ", time.Unix(0, p.GetUntil()).Sub(l.now()))
+				}
+				if got != want[p.GetPlace()] {
+					t.Errorf("%s, %s: %s, want %s", when, p.GetPlace(), got, want[p.GetPlace()])
+				}
+			}
+		}
+		l.until(insync(t, older).Add(-time.Second))
+		done := map[string]string{"dns-1-ns1": "done", "dns-1-ns2": "done", "dns-1-ns3": "done", "dns-1-ns4": "lost", "dns-1-resolver": "lost"}
+		expect("before it arrives", done)
+		if got := l.account(aliasName, "ns2"); got != "10.7.1.11 from authority; then in 1s 10.7.1.10" {
+			t.Error(got)
+		}
+		time.Sleep(time.Second)
+		expect("after", map[string]string{"dns-1-ns1": "done", "dns-1-ns2": "overtaken", "dns-1-ns3": "done", "dns-1-ns4": "lost", "dns-1-resolver": "lost"})
+		w := l.explain(aliasName, "A", "ns2").GetOutcomes()[0].GetLinks()[0].GetWaiting()
+		if len(w) != 1 || !w[0].GetOvertaken() || w[0].GetChange() != newer.GetChange().GetId() || w[0].GetShownAt() != 0 {
+			t.Errorf("%v", w)
+		}
+		l.kick(newer)
+		settled, _ := propagation.Settled(newer.GetChange(), 1)
+		if got := l.account(aliasName, "ns2"); got != fmt.Sprintf("10.7.1.10 from authority; then in %v 10.7.1.11", settled.Sub(l.now())) {
+			t.Error(got)
+		}
+		l.until(settled.Add(-time.Second))
+		l.pick = 1
+		l.expect(internet, aliasName, "10.7.1.10 60")
+		time.Sleep(20 * time.Second) // the other authorities have it, too
+		stale := settled.Add(-time.Second).Add(time.Minute).Sub(l.now())
+		expect("driven again", map[string]string{"dns-1-ns1": "done", "dns-1-ns2": "done", "dns-1-ns3": "done", "dns-1-ns4": "done", "dns-1-resolver": fmt.Sprint("stale ", stale)})
+	})
+}
+
 func TestExplainRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, "fast")

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/posternhq/postern/dnsprop/propagation"
 	"github.com/posternhq/postern/dnsprop/resolver"
 	dnsv1 "github.com/posternhq/postern/proto/postern/dns/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
@@ -111,6 +112,67 @@ func TestNamedResolversHaveTheirOwnVersion(t *testing.T) {
 		if office != l.index {
 			t.Errorf("office is at version %d of %d after its negative answer has ended", office, l.index)
 		}
+	})
+}
+
+// What a named resolver in a VPC keeps of a user's private zone counts for its
+// version, and what the VPC's own keeps for theirs; a public zone of the same name
+// is another matter.
+func TestPrivateZonesHoldVersionsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newNamedLab(t, "aws", "corp:vpc=vpc-8", "office")
+		l.vpc(8, associated(private1))
+		l.hosted("instant", public1, opening("www 60 A 192.0.2.1")...)
+		l.hosted("instant", private1, opening("www 600 A 10.8.0.1")...)
+		inCorp := vantage{corp.server, "127.8.1.9"}
+		l.expect(office, "www.example.com.", "192.0.2.1 60")
+		c := l.hosted("aws", private1, "www 60 A 10.8.0.2")
+		l.until(insync(t, c).Add(-2 * time.Second))
+		for a := range propagation.Authorities { // that which is last
+			if at, _ := propagation.Instant(c.GetChange(), a); at.Equal(insync(t, c)) {
+				l.pick = a
+			}
+		}
+		l.expect(inCorp, "www.example.com.", "10.8.0.1 600")
+		kept := l.now().Add(600 * time.Second)
+		time.Sleep(time.Second)
+		l.expect(inVPC(8, 2), "www.example.com.", "10.8.0.1 600")
+		for _, step := range []struct {
+			at                   time.Time
+			public, corp, office bool // at the index
+		}{
+			{insync(t, c).Add(-1), false, false, false},
+			{insync(t, c), false, false, true},
+			{kept.Add(-1), false, false, true},
+			{kept, false, true, true},
+			{kept.Add(time.Second - 1), false, true, true},
+			{kept.Add(time.Second), true, true, true},
+		} {
+			l.until(step.at)
+			for id, want := range map[string]bool{"dns-1-resolver": step.public, "dns-1-corp": step.corp, "dns-1-office": step.office} {
+				if version := l.placeVersion(id); (version >= c.GetIndex()) != want {
+					t.Errorf("at %v %s is at version %d, the change at %d", l.now(), id, version, c.GetIndex())
+				}
+			}
+			p := l.srv.Progress(&dnsv1.ProgressQuestion{Changes: []string{c.GetChange().GetId(), "none"}}).GetChanges()
+			if len(p) != 2 || len(p[1].GetPlaces()) != 0 {
+				t.Fatalf("%v", p)
+			}
+			for _, place := range p[0].GetPlaces() {
+				done := place.GetState() == dnsv1.ProgressState_PROGRESS_STATE_DONE
+				want, watched := map[string]bool{"dns-1-corp/us-west-2a": step.corp, "dns-1-vpc-8/us-west-2b": step.public}[place.GetPlace()]
+				if watched && done != want {
+					t.Errorf("at %v: %v", l.now(), place)
+				}
+				if place.GetPlace() == "dns-1-office" || place.GetPlace() == "dns-1-resolver" {
+					t.Errorf("no private zone is seen through %v", place)
+				}
+				if stale := place.GetState() == dnsv1.ProgressState_PROGRESS_STATE_STALE; stale && !l.now().Before(kept) && place.GetUntil() != kept.Add(time.Second).UnixNano() {
+					t.Errorf("%v, want until %v", place, kept.Add(time.Second))
+				}
+			}
+		}
+		l.expect(inVPC(8, 2), "www.example.com.", "10.8.0.2 60")
 	})
 }
 
