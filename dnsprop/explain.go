@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/posternhq/postern/dnsprop/message"
 	"github.com/posternhq/postern/dnsprop/propagation"
@@ -24,6 +25,9 @@ const (
 	// maxAsked bounds the text of a question, in bytes: a name of 255 has up to
 	// four for each of its own when it is written.
 	maxAsked = 1024
+	// maxExplained is how many bytes of an explanation are enough: those of several
+	// servers go into one message.
+	maxExplained = 1 << 20
 )
 
 // Explain says what each place answers to a question at this moment, from what,
@@ -57,9 +61,14 @@ func (s *Server) Explain(q *dnsv1.Question) *dnsv1.Explanation {
 	}
 	slices.Sort(inquiry.any)
 	inquiry.any = slices.Compact(inquiry.any)
-	e.Omitted = uint32(max(len(asked)-maxPlaces, 0))
-	for _, p := range asked[:min(len(asked), maxPlaces)] {
+	size := 0
+	for i, p := range asked {
+		if i == maxPlaces || size > maxExplained {
+			e.Omitted = uint32(len(asked) - i)
+			break
+		}
 		e.Places = append(e.Places, inquiry.explain(p))
+		size += proto.Size(e.Places[i])
 	}
 	return e
 }

@@ -3,13 +3,17 @@ package dnsprop
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/posternhq/postern/dnsprop/propagation"
 	dnsv1 "github.com/posternhq/postern/proto/postern/dns/v1"
@@ -151,6 +155,25 @@ func TestExplainFaults(t *testing.T) {
 		l.settings()
 		if p := l.explain(aliasName, "A", "ns4"); p.GetChangesAt() == 0 || p.GetChangesAtWall() != 0 {
 			t.Errorf("frozen: %v", p)
+		}
+	})
+}
+
+// Of very many places with very many addresses some are left out.
+func TestExplanationIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, "instant")
+		var addresses []string
+		for i := range 1000 {
+			addresses = append(addresses, fmt.Sprintf("10.7.%d.%d", i/250, 1+i%250))
+		}
+		l.set(aliasName, addresses...)
+		for octet := range 30 {
+			l.vpc(20+octet, nil)
+		}
+		e := l.srv.Explain(&dnsv1.Question{Name: aliasName})
+		if size := proto.Size(e); size > 3<<19 || len(e.GetPlaces()) < 5 || e.GetOmitted() == 0 || len(e.GetPlaces())+int(e.GetOmitted()) != 65 {
+			t.Errorf("%d bytes, %d places, %d omitted", size, len(e.GetPlaces()), e.GetOmitted())
 		}
 	})
 }
@@ -415,6 +438,40 @@ func heard(m *dns.Msg, timeless bool) string {
 		}
 	}
 	return inShort(r, timeless)
+}
+
+// Explaining goes on beside queries, installs and scrapes.
+func TestExplainBesideAllElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newNamedLab(t, "fast", "corp:vpc=vpc-8")
+		l.vpc(8, nil)
+		var beside sync.WaitGroup
+		for range 4 {
+			beside.Go(func() {
+				for range 50 {
+					e := l.srv.Explain(&dnsv1.Question{Name: aliasName})
+					if len(e.GetPlaces()) != 9 {
+						t.Errorf("%v", e)
+					}
+					l.srv.Progress(&dnsv1.ProgressQuestion{Changes: []string{"C00000000000000000001"}})
+					if _, err := testutil.CollectAndLint(census{l.srv}); err != nil {
+						t.Error(err)
+					}
+					h := l.srv.Handler("vpc-8")
+					packet, err := new(dns.Msg).SetQuestion(aliasName, dns.TypeA).Pack()
+					if err != nil {
+						t.Error(err)
+					}
+					h.Handle(packet, netip.MustParseAddr("127.8.2.9"), false)
+				}
+			})
+		}
+		for i := range 50 {
+			l.vpc(8, nil)
+			l.set(aliasName, fmt.Sprintf("10.7.1.%d", i+1))
+		}
+		beside.Wait()
+	})
 }
 
 func FuzzExplain(f *testing.F) {

@@ -62,7 +62,7 @@ func (s *Server) places() []place {
 		add(s.resolverID(1+i), n.resolver, nil)
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.vpcs)) {
-		add(s.vpcID(id), s.vpcs[id].resolver, s.vpcs[id].client)
+		add(s.vpcID(id), s.vpcs[id].resolver, s.vpcs[id].network.client)
 	}
 	return all
 }

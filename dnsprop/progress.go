@@ -9,10 +9,10 @@ import (
 )
 
 // maxFollowed bounds the changes of one question for progress.
-const maxFollowed = 64
+const maxFollowed = 32
 
 // Progress says how far each place is with changes: when it shows them, and until
-// when a cache may answer by what is older. Of many, it takes the first 64.
+// when a cache may answer by what is older. Of many, it takes the first 32.
 func (s *Server) Progress(q *dnsv1.ProgressQuestion) *dnsv1.Progress {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -23,14 +23,18 @@ type vpc struct {
 	resolver *resolver.Resolver
 	address  netip.AddrPort
 	socket   *socket
-	// The VPC's addresses, and the octet by which they are bound here.
-	ranges []netip.Prefix
+	network  network
+}
+
+// network is a VPC's addresses, and the octet by which they are bound here.
+type network struct {
 	octet  uint32
+	ranges []netip.Prefix
 }
 
 // client is the address in the VPC of a client that the resolver sees at another.
-func (v *vpc) client(seen netip.Addr) netip.Addr {
-	if own, ok := netx.FromLoopback(v.octet, v.ranges, seen); ok {
+func (n network) client(seen netip.Addr) netip.Addr {
+	if own, ok := netx.FromLoopback(n.octet, n.ranges, seen); ok {
 		return own
 	}
 	return seen
@@ -83,13 +87,13 @@ func (s *Server) installVPC(ctx context.Context, id string, body []byte) error {
 	} else if err := s.openVPC(ctx, id, rules, address); err != nil {
 		return err
 	}
-	v = s.vpcs[id]
-	v.octet, v.ranges = octet, nil
+	n := network{octet: octet}
 	for _, cidr := range m.GetCidrs() {
 		if p, err := netip.ParsePrefix(cidr); err == nil {
-			v.ranges = append(v.ranges, p)
+			n.ranges = append(n.ranges, p)
 		}
 	}
+	s.vpcs[id].network = n
 	s.installNamed(id, rules)
 	return nil
 }

@@ -168,7 +168,7 @@ func (a *admin) unreachedServers(asked *Asked, heard map[string]bool) map[string
 }
 
 // maxFollowed bounds the changes that DNS servers are asked about at a time.
-const maxFollowed = 64
+const maxFollowed = 32
 
 // FollowDnsChanges is ListDnsChanges with what the DNS servers know of their caches:
 // of many changes, of those under way and the newest.
