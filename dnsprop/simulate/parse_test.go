@@ -59,7 +59,7 @@ func TestParseFault(t *testing.T) {
 		"dns-down@ns5":           `place "ns5" is not one of ns1 to ns4`,
 		"dns-lag":                "takes a lag",
 		"dns-lag:lag=-5m":        "lag",
-		"dns-down:lag=5m":        "no other fault does",
+		"dns-down:lag=5m":        "takes no lag",
 		"dns-down:until=5m":      "want lag, from or for",
 		"dns-down:for=x":         "want a duration",
 		"dns-down:for":           "want a duration",
