@@ -37,7 +37,7 @@ func origin(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.
 		return handler(ctx, req)
 	}
 	md = md.Copy()
-	for _, key := range []string{metaRole, metaSource, metaUserAgent, metaAccessKey, metaPrincipal, metaUserID} {
+	for _, key := range []string{metaRole, metaSource, metaUserAgent, metaAccessKey, metaPrincipal, metaUserID, metaForwarded} {
 		md.Delete(key)
 	}
 	if known {

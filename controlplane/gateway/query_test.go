@@ -10,12 +10,16 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/posternhq/postern/controlplane/apierr"
+	"github.com/posternhq/postern/controlplane/constraint"
 	ec2v1 "github.com/posternhq/postern/proto/postern/ec2/v1"
 	iamv1 "github.com/posternhq/postern/proto/postern/iam/v1"
 	stsv1 "github.com/posternhq/postern/proto/postern/sts/v1"
@@ -252,6 +256,42 @@ func TestSTSErrors(t *testing.T) {
 	if got.status != 403 || got.body != want {
 		t.Errorf("got %d\n%s\nwant\n%s", got.status, got.body, want)
 	}
+}
+
+func FuzzIAMQuery(f *testing.F) {
+	f.Add("UserName=a&Tags.member.1.Key=k&Tags.member.1.Value=v&Path=/")
+	f.Add("PolicyDocument=%7B%7D&MaxItems=5&Marker=x&SetAsDefault=true&PolicyArns.member.1.arn=x&TagKeys.member.1=a")
+	methods := map[string]proto.Message{}
+	for _, file := range []protoreflect.FileDescriptor{iamv1.File_postern_iam_v1_iam_proto, stsv1.File_postern_sts_v1_sts_proto} {
+		all := service(file).Methods()
+		for i := range all.Len() {
+			in, err := protoregistry.GlobalTypes.FindMessageByName(all.Get(i).Input().FullName())
+			if err != nil {
+				f.Fatal(err)
+			}
+			methods[fullMethod(all.Get(i))] = in.Zero().Interface()
+		}
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		values, err := url.ParseQuery(text)
+		if err != nil {
+			return
+		}
+		for method, m := range methods {
+			tree, bad := newForm(values)
+			if bad != nil {
+				return
+			}
+			msg := m.ProtoReflect().New()
+			if tree.read(msg, "") != nil {
+				continue
+			}
+			// What is read is checked next; both must stand any request.
+			if err := constraint.Validate(method, msg.Interface()); err != nil && !utf8.ValidString(err.Error()) {
+				t.Fatalf("%s: %q", method, err)
+			}
+		}
+	})
 }
 
 func FuzzEC2Query(f *testing.F) {

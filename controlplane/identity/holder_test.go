@@ -153,3 +153,18 @@ func TestManagedPolicy(t *testing.T) {
 		}
 	}
 }
+
+func FuzzSplitARN(f *testing.F) {
+	f.Add("111122223333", "/", "alice")
+	f.Add("aws", "/service-role/", "Policy")
+	f.Fuzz(func(t *testing.T, account, path, name string) {
+		arn := PolicyARN(account, path, name)
+		gotAccount, gotPath, gotName, ok := SplitARN(arn, "policy")
+		if ok && PolicyARN(gotAccount, gotPath, gotName) != arn {
+			t.Errorf("%q is split into %q, %q, %q", arn, gotAccount, gotPath, gotName)
+		}
+		if _, _, _, ok := SplitARN(arn, "role"); ok && account == "111122223333" {
+			t.Errorf("%q is taken for a role", arn)
+		}
+	})
+}

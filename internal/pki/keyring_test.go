@@ -98,3 +98,18 @@ func TestBadKeyring(t *testing.T) {
 		}
 	}
 }
+
+func FuzzKeyring(f *testing.F) {
+	f.Add(pem.EncodeToMemory(&pem.Block{Type: sealingKeyType, Bytes: make([]byte, sealingKeySize)}))
+	f.Add([]byte("-----BEGIN POSTERN SEALING KEY-----\n-----END POSTERN SEALING KEY-----\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		k, err := parseKeyring(text)
+		if err != nil {
+			return
+		}
+		id, box := k.Seal([]byte("secret"), "place")
+		if got, err := k.Open(id, box, "place"); err != nil || string(got) != "secret" {
+			t.Errorf("got %q, %v", got, err)
+		}
+	})
+}
