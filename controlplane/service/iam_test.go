@@ -21,6 +21,7 @@ import (
 	"github.com/posternhq/postern/internal/pki"
 	adminv1 "github.com/posternhq/postern/proto/postern/admin/v1"
 	iamv1 "github.com/posternhq/postern/proto/postern/iam/v1"
+	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 	stsv1 "github.com/posternhq/postern/proto/postern/sts/v1"
 )
 
@@ -464,6 +465,100 @@ func TestAccessKeys(t *testing.T) {
 	}
 	if u := must2(i.GetUser(i.with(rootKey.GetAccessKeyId()), &iamv1.GetUserRequest{}))(t).GetUser(); u.UserName != nil || u.GetArn() != "arn:aws:iam::111122223333:root" {
 		t.Errorf("the root user is %v", u)
+	}
+}
+
+// A rival commits between a request's decision and its commit: the request is
+// decided again.
+func TestRivals(t *testing.T) {
+	alice := new("alice")
+	arn := new("arn:aws:iam::111122223333:policy/p")
+	for _, tt := range []struct {
+		name           string
+		request, rival func(i *testIAM, ctx context.Context) error
+		want           string
+	}{
+		{
+			"the second key twice",
+			func(i *testIAM, ctx context.Context) error {
+				_, err := i.CreateAccessKey(ctx, &iamv1.CreateAccessKeyRequest{UserName: alice})
+				return err
+			},
+			func(i *testIAM, ctx context.Context) error {
+				_, err := i.CreateAccessKey(ctx, &iamv1.CreateAccessKeyRequest{UserName: alice})
+				return err
+			},
+			"LimitExceeded: AccessKeysPerUser",
+		},
+		{
+			"a deleted policy is attached",
+			func(i *testIAM, ctx context.Context) error {
+				_, err := i.AttachUserPolicy(ctx, &iamv1.AttachUserPolicyRequest{UserName: alice, PolicyArn: arn})
+				return err
+			},
+			func(i *testIAM, ctx context.Context) error {
+				_, err := i.DeletePolicy(ctx, &iamv1.DeletePolicyRequest{PolicyArn: arn})
+				return err
+			},
+			"NoSuchEntity: does not exist or is not attachable",
+		},
+		{
+			"an attached policy is deleted",
+			func(i *testIAM, ctx context.Context) error {
+				_, err := i.DeletePolicy(ctx, &iamv1.DeletePolicyRequest{PolicyArn: arn})
+				return err
+			},
+			func(i *testIAM, ctx context.Context) error {
+				_, err := i.PutUserPermissionsBoundary(ctx, &iamv1.PutUserPermissionsBoundaryRequest{UserName: alice, PermissionsBoundary: arn})
+				return err
+			},
+			"DeleteConflict: attached to entities",
+		},
+		{
+			"a user who gets a policy is deleted",
+			func(i *testIAM, ctx context.Context) error {
+				for r := range i.cluster.store.View().All(statev1.Type_TYPE_ACCESS_KEY) {
+					id := r.GetAccessKey().GetId()
+					i.must(i.DeleteAccessKey(ctx, &iamv1.DeleteAccessKeyRequest{UserName: alice, AccessKeyId: &id}))
+				}
+				_, err := i.DeleteUser(ctx, &iamv1.DeleteUserRequest{UserName: alice})
+				return err
+			},
+			func(i *testIAM, ctx context.Context) error {
+				_, err := i.AttachUserPolicy(ctx, &iamv1.AttachUserPolicyRequest{UserName: alice, PolicyArn: arn})
+				return err
+			},
+			"DeleteConflict: must detach all policies first",
+		},
+		{
+			"the alias of another",
+			func(i *testIAM, ctx context.Context) error {
+				_, err := i.CreateAccountAlias(ctx, &iamv1.CreateAccountAliasRequest{AccountAlias: new("one")})
+				return err
+			},
+			func(i *testIAM, ctx context.Context) error {
+				_, err := i.CreateAccountAlias(i.root(iamOther), &iamv1.CreateAccountAliasRequest{AccountAlias: new("one")})
+				return err
+			},
+			"EntityAlreadyExists: account alias one",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			i := newTestIAM(t)
+			ctx := i.root(iamHome)
+			i.user(iamHome, "alice", "")
+			i.must(i.CreatePolicy(ctx, &iamv1.CreatePolicyRequest{PolicyName: new("p"), PolicyDocument: new(allowAll)}))
+			// A service of its own: writers of one wait for each other.
+			rival := *i
+			rival.IAMServer = NewIAM(Config{Cluster: i.cluster, Keyring: i.keyring, Now: func() time.Time { return i.now }})
+			i.cluster.before = func() {
+				i.cluster.before = nil
+				if err := tt.rival(&rival, ctx); err != nil {
+					t.Errorf("the rival: %v", err)
+				}
+			}
+			refused(t, tt.request(i, ctx), tt.want)
+		})
 	}
 }
 

@@ -175,6 +175,11 @@ func TestRoleChaining(t *testing.T) {
 			t.Errorf("session policy about %s: %v, want %v", action, got, want)
 		}
 	}
+	// The session's policy limits what may be assumed next, too.
+	limited := must2(i.sts.AssumeRole(i.with(alice), &stsv1.AssumeRoleRequest{RoleArn: &first, RoleSessionName: new("s3"), Policy: new(statement("Allow", "ec2:*", "*"))}))(t)
+	_, err = i.sts.AssumeRole(i.with(limited.GetCredentials().GetAccessKeyId()), &stsv1.AssumeRoleRequest{RoleArn: &second, RoleSessionName: new("s4")})
+	refused(t, err, "AccessDenied: assumed-role/first/s3 is not authorized to perform: sts:AssumeRole")
+
 	// With its role the session is gone, even if a role of that name comes back.
 	i.must(i.DeleteRole(ctx, &iamv1.DeleteRoleRequest{RoleName: new("second")}))
 	i.role(iamHome, "second", trustHome)
