@@ -124,6 +124,10 @@ func TestUsersAndRolesAreAlike(t *testing.T) {
 	refused(t, err, "EntityAlreadyExists: User with name ALICE already exists.")
 	_, err = i.GetUser(ctx, &iamv1.GetUserRequest{UserName: new("alice")})
 	refused(t, err, "NoSuchEntity: The user with name alice cannot be found.")
+	_, err = i.ListGroupsForUser(ctx, &iamv1.ListGroupsForUserRequest{UserName: new("bob")})
+	refused(t, err, "NoSuchEntity: The user with name bob cannot be found.")
+	_, err = i.ListInstanceProfilesForRole(ctx, &iamv1.ListInstanceProfilesForRoleRequest{RoleName: new("none")})
+	refused(t, err, "NoSuchEntity: The role with name none cannot be found.")
 	_, err = i.GetRole(i.root(iamOther), &iamv1.GetRoleRequest{RoleName: new("deploy")})
 	refused(t, err, "NoSuchEntity: The role with name deploy cannot be found.")
 
@@ -389,6 +393,13 @@ func TestPolicyVersions(t *testing.T) {
 	refused(t, err, "DeleteConflict: This policy has more than one version.")
 	_, err = i.DeletePolicyVersion(ctx, &iamv1.DeletePolicyVersionRequest{PolicyArn: new("arn:aws:iam::aws:policy/AdministratorAccess"), VersionId: new("v1")})
 	refused(t, err, "AccessDenied: outside your own account")
+
+	i.must(i.TagPolicy(ctx, &iamv1.TagPolicyRequest{PolicyArn: arn, Tags: []*iamv1.Tag{{Key: new("a"), Value: new("1")}, {Key: new("b"), Value: new("2")}}}))
+	i.must(i.UntagPolicy(ctx, &iamv1.UntagPolicyRequest{PolicyArn: arn, TagKeys: []string{"A"}}))
+	tags := must2(i.ListPolicyTags(ctx, &iamv1.ListPolicyTagsRequest{PolicyArn: arn}))(t).GetTags()
+	if len(tags) != 1 || tags[0].GetKey() != "b" || tags[0].GetValue() != "2" {
+		t.Errorf("tags %v", tags)
+	}
 
 	list := func(req *iamv1.ListPoliciesRequest) (names []string) {
 		for _, p := range must2(i.ListPolicies(ctx, req))(t).GetPolicies() {

@@ -231,6 +231,10 @@ func tagIndex(tags []*statev1.IamTag, key string) int {
 	return slices.IndexFunc(tags, func(t *statev1.IamTag) bool { return strings.EqualFold(t.GetKey(), key) })
 }
 
+func withoutTags(tags []*statev1.IamTag, keys []string) []*statev1.IamTag {
+	return slices.DeleteFunc(tags, func(t *statev1.IamTag) bool { return containsFold(keys, t.GetKey()) })
+}
+
 func shownTags(tags []*statev1.IamTag) []*iamv1.Tag {
 	var out []*iamv1.Tag
 	for _, t := range tags {
@@ -248,11 +252,7 @@ func (s *iam) tag(ctx context.Context, k *entityKind, name string, tags []*iamv1
 
 func (s *iam) untag(ctx context.Context, k *entityKind, name string, keys []string) (*iamv1.EmptyResponse, error) {
 	return &iamv1.EmptyResponse{}, s.change(ctx, k, name, func(_ *state.View, _ *statev1.Txn, e *entity) error {
-		for _, key := range keys {
-			if i := tagIndex(*e.tags(), key); i >= 0 {
-				*e.tags() = slices.Delete(*e.tags(), i, i+1)
-			}
-		}
+		*e.tags() = withoutTags(*e.tags(), keys)
 		return nil
 	})
 }

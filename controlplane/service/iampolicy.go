@@ -203,3 +203,26 @@ func (s *iam) DeletePolicy(ctx context.Context, req *iamv1.DeletePolicyRequest) 
 	})
 	return &iamv1.EmptyResponse{}, err
 }
+
+func (s *iam) TagPolicy(ctx context.Context, req *iamv1.TagPolicyRequest) (*iamv1.EmptyResponse, error) {
+	return &iamv1.EmptyResponse{}, s.changePolicy(ctx, req.GetPolicyArn(), func(m *statev1.ManagedPolicy) (err error) {
+		m.Tags, err = setIAMTags(m.GetTags(), req.GetTags())
+		return err
+	})
+}
+
+func (s *iam) UntagPolicy(ctx context.Context, req *iamv1.UntagPolicyRequest) (*iamv1.EmptyResponse, error) {
+	return &iamv1.EmptyResponse{}, s.changePolicy(ctx, req.GetPolicyArn(), func(m *statev1.ManagedPolicy) error {
+		m.Tags = withoutTags(m.GetTags(), req.GetTagKeys())
+		return nil
+	})
+}
+
+func (s *iam) ListPolicyTags(ctx context.Context, req *iamv1.ListPolicyTagsRequest) (*iamv1.ListPolicyTagsResponse, error) {
+	_, m, err := s.readPolicy(ctx, req.GetPolicyArn())
+	if err != nil {
+		return nil, err
+	}
+	part, truncated, next := pageAfter(shownTags(m.GetTags()), (*iamv1.Tag).GetKey, req.Marker, req.MaxItems)
+	return &iamv1.ListPolicyTagsResponse{Tags: part, IsTruncated: truncated, Marker: next}, nil
+}

@@ -117,3 +117,11 @@ func (s *iam) ListRoleTags(ctx context.Context, req *iamv1.ListRoleTagsRequest) 
 	part, truncated, next := pageAfter(shownTags(*e.tags()), (*iamv1.Tag).GetKey, req.Marker, req.MaxItems)
 	return &iamv1.ListRoleTagsResponse{Tags: part, IsTruncated: truncated, Marker: next}, nil
 }
+
+// ListInstanceProfilesForRole answers none: there are no instances.
+func (s *iam) ListInstanceProfilesForRole(ctx context.Context, req *iamv1.ListInstanceProfilesForRoleRequest) (*iamv1.ListInstanceProfilesForRoleResponse, error) {
+	if _, _, err := s.read(ctx, roles, req.GetRoleName()); err != nil {
+		return nil, err
+	}
+	return &iamv1.ListInstanceProfilesForRoleResponse{IsTruncated: new(false)}, nil
+}

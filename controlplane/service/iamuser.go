@@ -146,3 +146,11 @@ func (s *iam) ListUserTags(ctx context.Context, req *iamv1.ListUserTagsRequest) 
 	part, truncated, next := pageAfter(shownTags(*e.tags()), (*iamv1.Tag).GetKey, req.Marker, req.MaxItems)
 	return &iamv1.ListUserTagsResponse{Tags: part, IsTruncated: truncated, Marker: next}, nil
 }
+
+// ListGroupsForUser answers none: there are no groups.
+func (s *iam) ListGroupsForUser(ctx context.Context, req *iamv1.ListGroupsForUserRequest) (*iamv1.ListGroupsForUserResponse, error) {
+	if _, _, err := s.read(ctx, users, req.GetUserName()); err != nil {
+		return nil, err
+	}
+	return &iamv1.ListGroupsForUserResponse{IsTruncated: new(false)}, nil
+}

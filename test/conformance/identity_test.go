@@ -179,6 +179,13 @@ func TestManagedPoliciesByCLI(t *testing.T) {
 	if users := part[[]any](t, c.run(`aws iam list-users --page-size 2`), "Users"); len(users) != 5 {
 		t.Errorf("%d users", len(users))
 	}
+	// What tools ask before they delete: the lists are there, and empty.
+	if got := part[[]any](t, c.run(`aws iam list-instance-profiles-for-role --role-name r`), "InstanceProfiles"); len(got) != 0 {
+		t.Errorf("instance profiles %v", got)
+	}
+	if got := part[[]any](t, c.run(`aws iam list-groups-for-user --user-name u1`), "Groups"); len(got) != 0 {
+		t.Errorf("groups %v", got)
+	}
 	c.silent(`aws iam detach-role-policy --role-name r --policy-arn ` + arn)
 	c.silent(`aws iam detach-role-policy --role-name r --policy-arn arn:aws:iam::aws:policy/AdministratorAccess`)
 	c.silent(`aws iam delete-role-permissions-boundary --role-name r; aws iam delete-role --role-name r; aws iam delete-policy --policy-arn ` + arn)

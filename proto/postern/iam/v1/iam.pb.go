@@ -4846,6 +4846,542 @@ func (x *ListRoleTagsResponse) GetMarker() string {
 	return ""
 }
 
+type TagPolicyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	PolicyArn     *string                `protobuf:"bytes,1,opt,name=policy_arn,json=policyArn,proto3,oneof" json:"policy_arn,omitempty"`
+	Tags          []*Tag                 `protobuf:"bytes,2,rep,name=tags,proto3" json:"tags,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TagPolicyRequest) Reset() {
+	*x = TagPolicyRequest{}
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[83]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TagPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TagPolicyRequest) ProtoMessage() {}
+
+func (x *TagPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[83]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TagPolicyRequest.ProtoReflect.Descriptor instead.
+func (*TagPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{83}
+}
+
+func (x *TagPolicyRequest) GetPolicyArn() string {
+	if x != nil && x.PolicyArn != nil {
+		return *x.PolicyArn
+	}
+	return ""
+}
+
+func (x *TagPolicyRequest) GetTags() []*Tag {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+type UntagPolicyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	PolicyArn     *string                `protobuf:"bytes,1,opt,name=policy_arn,json=policyArn,proto3,oneof" json:"policy_arn,omitempty"`
+	TagKeys       []string               `protobuf:"bytes,2,rep,name=tag_keys,json=tagKeys,proto3" json:"tag_keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UntagPolicyRequest) Reset() {
+	*x = UntagPolicyRequest{}
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[84]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UntagPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UntagPolicyRequest) ProtoMessage() {}
+
+func (x *UntagPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[84]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UntagPolicyRequest.ProtoReflect.Descriptor instead.
+func (*UntagPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{84}
+}
+
+func (x *UntagPolicyRequest) GetPolicyArn() string {
+	if x != nil && x.PolicyArn != nil {
+		return *x.PolicyArn
+	}
+	return ""
+}
+
+func (x *UntagPolicyRequest) GetTagKeys() []string {
+	if x != nil {
+		return x.TagKeys
+	}
+	return nil
+}
+
+type ListPolicyTagsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	PolicyArn     *string                `protobuf:"bytes,1,opt,name=policy_arn,json=policyArn,proto3,oneof" json:"policy_arn,omitempty"`
+	Marker        *string                `protobuf:"bytes,2,opt,name=marker,proto3,oneof" json:"marker,omitempty"`
+	MaxItems      *int32                 `protobuf:"varint,3,opt,name=max_items,json=maxItems,proto3,oneof" json:"max_items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPolicyTagsRequest) Reset() {
+	*x = ListPolicyTagsRequest{}
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[85]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPolicyTagsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPolicyTagsRequest) ProtoMessage() {}
+
+func (x *ListPolicyTagsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[85]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPolicyTagsRequest.ProtoReflect.Descriptor instead.
+func (*ListPolicyTagsRequest) Descriptor() ([]byte, []int) {
+	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{85}
+}
+
+func (x *ListPolicyTagsRequest) GetPolicyArn() string {
+	if x != nil && x.PolicyArn != nil {
+		return *x.PolicyArn
+	}
+	return ""
+}
+
+func (x *ListPolicyTagsRequest) GetMarker() string {
+	if x != nil && x.Marker != nil {
+		return *x.Marker
+	}
+	return ""
+}
+
+func (x *ListPolicyTagsRequest) GetMaxItems() int32 {
+	if x != nil && x.MaxItems != nil {
+		return *x.MaxItems
+	}
+	return 0
+}
+
+type ListPolicyTagsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tags          []*Tag                 `protobuf:"bytes,1,rep,name=tags,proto3" json:"tags,omitempty"`
+	IsTruncated   *bool                  `protobuf:"varint,2,opt,name=is_truncated,json=isTruncated,proto3,oneof" json:"is_truncated,omitempty"`
+	Marker        *string                `protobuf:"bytes,3,opt,name=marker,proto3,oneof" json:"marker,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPolicyTagsResponse) Reset() {
+	*x = ListPolicyTagsResponse{}
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[86]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPolicyTagsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPolicyTagsResponse) ProtoMessage() {}
+
+func (x *ListPolicyTagsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[86]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPolicyTagsResponse.ProtoReflect.Descriptor instead.
+func (*ListPolicyTagsResponse) Descriptor() ([]byte, []int) {
+	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{86}
+}
+
+func (x *ListPolicyTagsResponse) GetTags() []*Tag {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *ListPolicyTagsResponse) GetIsTruncated() bool {
+	if x != nil && x.IsTruncated != nil {
+		return *x.IsTruncated
+	}
+	return false
+}
+
+func (x *ListPolicyTagsResponse) GetMarker() string {
+	if x != nil && x.Marker != nil {
+		return *x.Marker
+	}
+	return ""
+}
+
+type ListGroupsForUserRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UserName      *string                `protobuf:"bytes,1,opt,name=user_name,json=userName,proto3,oneof" json:"user_name,omitempty"`
+	Marker        *string                `protobuf:"bytes,2,opt,name=marker,proto3,oneof" json:"marker,omitempty"`
+	MaxItems      *int32                 `protobuf:"varint,3,opt,name=max_items,json=maxItems,proto3,oneof" json:"max_items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGroupsForUserRequest) Reset() {
+	*x = ListGroupsForUserRequest{}
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[87]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGroupsForUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGroupsForUserRequest) ProtoMessage() {}
+
+func (x *ListGroupsForUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[87]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGroupsForUserRequest.ProtoReflect.Descriptor instead.
+func (*ListGroupsForUserRequest) Descriptor() ([]byte, []int) {
+	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{87}
+}
+
+func (x *ListGroupsForUserRequest) GetUserName() string {
+	if x != nil && x.UserName != nil {
+		return *x.UserName
+	}
+	return ""
+}
+
+func (x *ListGroupsForUserRequest) GetMarker() string {
+	if x != nil && x.Marker != nil {
+		return *x.Marker
+	}
+	return ""
+}
+
+func (x *ListGroupsForUserRequest) GetMaxItems() int32 {
+	if x != nil && x.MaxItems != nil {
+		return *x.MaxItems
+	}
+	return 0
+}
+
+type ListGroupsForUserResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Groups        []*Group               `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
+	IsTruncated   *bool                  `protobuf:"varint,2,opt,name=is_truncated,json=isTruncated,proto3,oneof" json:"is_truncated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGroupsForUserResponse) Reset() {
+	*x = ListGroupsForUserResponse{}
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[88]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGroupsForUserResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGroupsForUserResponse) ProtoMessage() {}
+
+func (x *ListGroupsForUserResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[88]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGroupsForUserResponse.ProtoReflect.Descriptor instead.
+func (*ListGroupsForUserResponse) Descriptor() ([]byte, []int) {
+	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{88}
+}
+
+func (x *ListGroupsForUserResponse) GetGroups() []*Group {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *ListGroupsForUserResponse) GetIsTruncated() bool {
+	if x != nil && x.IsTruncated != nil {
+		return *x.IsTruncated
+	}
+	return false
+}
+
+type Group struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	GroupName     *string                `protobuf:"bytes,1,opt,name=group_name,json=groupName,proto3,oneof" json:"group_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Group) Reset() {
+	*x = Group{}
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[89]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Group) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Group) ProtoMessage() {}
+
+func (x *Group) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[89]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Group.ProtoReflect.Descriptor instead.
+func (*Group) Descriptor() ([]byte, []int) {
+	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{89}
+}
+
+func (x *Group) GetGroupName() string {
+	if x != nil && x.GroupName != nil {
+		return *x.GroupName
+	}
+	return ""
+}
+
+type ListInstanceProfilesForRoleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RoleName      *string                `protobuf:"bytes,1,opt,name=role_name,json=roleName,proto3,oneof" json:"role_name,omitempty"`
+	Marker        *string                `protobuf:"bytes,2,opt,name=marker,proto3,oneof" json:"marker,omitempty"`
+	MaxItems      *int32                 `protobuf:"varint,3,opt,name=max_items,json=maxItems,proto3,oneof" json:"max_items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListInstanceProfilesForRoleRequest) Reset() {
+	*x = ListInstanceProfilesForRoleRequest{}
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[90]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListInstanceProfilesForRoleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListInstanceProfilesForRoleRequest) ProtoMessage() {}
+
+func (x *ListInstanceProfilesForRoleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[90]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListInstanceProfilesForRoleRequest.ProtoReflect.Descriptor instead.
+func (*ListInstanceProfilesForRoleRequest) Descriptor() ([]byte, []int) {
+	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{90}
+}
+
+func (x *ListInstanceProfilesForRoleRequest) GetRoleName() string {
+	if x != nil && x.RoleName != nil {
+		return *x.RoleName
+	}
+	return ""
+}
+
+func (x *ListInstanceProfilesForRoleRequest) GetMarker() string {
+	if x != nil && x.Marker != nil {
+		return *x.Marker
+	}
+	return ""
+}
+
+func (x *ListInstanceProfilesForRoleRequest) GetMaxItems() int32 {
+	if x != nil && x.MaxItems != nil {
+		return *x.MaxItems
+	}
+	return 0
+}
+
+type ListInstanceProfilesForRoleResponse struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	InstanceProfiles []*InstanceProfile     `protobuf:"bytes,1,rep,name=instance_profiles,json=instanceProfiles,proto3" json:"instance_profiles,omitempty"`
+	IsTruncated      *bool                  `protobuf:"varint,2,opt,name=is_truncated,json=isTruncated,proto3,oneof" json:"is_truncated,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ListInstanceProfilesForRoleResponse) Reset() {
+	*x = ListInstanceProfilesForRoleResponse{}
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[91]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListInstanceProfilesForRoleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListInstanceProfilesForRoleResponse) ProtoMessage() {}
+
+func (x *ListInstanceProfilesForRoleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[91]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListInstanceProfilesForRoleResponse.ProtoReflect.Descriptor instead.
+func (*ListInstanceProfilesForRoleResponse) Descriptor() ([]byte, []int) {
+	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{91}
+}
+
+func (x *ListInstanceProfilesForRoleResponse) GetInstanceProfiles() []*InstanceProfile {
+	if x != nil {
+		return x.InstanceProfiles
+	}
+	return nil
+}
+
+func (x *ListInstanceProfilesForRoleResponse) GetIsTruncated() bool {
+	if x != nil && x.IsTruncated != nil {
+		return *x.IsTruncated
+	}
+	return false
+}
+
+type InstanceProfile struct {
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	InstanceProfileName *string                `protobuf:"bytes,1,opt,name=instance_profile_name,json=instanceProfileName,proto3,oneof" json:"instance_profile_name,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *InstanceProfile) Reset() {
+	*x = InstanceProfile{}
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[92]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InstanceProfile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InstanceProfile) ProtoMessage() {}
+
+func (x *InstanceProfile) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[92]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InstanceProfile.ProtoReflect.Descriptor instead.
+func (*InstanceProfile) Descriptor() ([]byte, []int) {
+	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{92}
+}
+
+func (x *InstanceProfile) GetInstanceProfileName() string {
+	if x != nil && x.InstanceProfileName != nil {
+		return *x.InstanceProfileName
+	}
+	return ""
+}
+
 type CreateAccountAliasRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	AccountAlias  *string                `protobuf:"bytes,1,opt,name=account_alias,json=accountAlias,proto3,oneof" json:"account_alias,omitempty"`
@@ -4855,7 +5391,7 @@ type CreateAccountAliasRequest struct {
 
 func (x *CreateAccountAliasRequest) Reset() {
 	*x = CreateAccountAliasRequest{}
-	mi := &file_postern_iam_v1_iam_proto_msgTypes[83]
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4867,7 +5403,7 @@ func (x *CreateAccountAliasRequest) String() string {
 func (*CreateAccountAliasRequest) ProtoMessage() {}
 
 func (x *CreateAccountAliasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_iam_v1_iam_proto_msgTypes[83]
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4880,7 +5416,7 @@ func (x *CreateAccountAliasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAccountAliasRequest.ProtoReflect.Descriptor instead.
 func (*CreateAccountAliasRequest) Descriptor() ([]byte, []int) {
-	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{83}
+	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *CreateAccountAliasRequest) GetAccountAlias() string {
@@ -4899,7 +5435,7 @@ type DeleteAccountAliasRequest struct {
 
 func (x *DeleteAccountAliasRequest) Reset() {
 	*x = DeleteAccountAliasRequest{}
-	mi := &file_postern_iam_v1_iam_proto_msgTypes[84]
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4911,7 +5447,7 @@ func (x *DeleteAccountAliasRequest) String() string {
 func (*DeleteAccountAliasRequest) ProtoMessage() {}
 
 func (x *DeleteAccountAliasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_iam_v1_iam_proto_msgTypes[84]
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4924,7 +5460,7 @@ func (x *DeleteAccountAliasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccountAliasRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAccountAliasRequest) Descriptor() ([]byte, []int) {
-	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{84}
+	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *DeleteAccountAliasRequest) GetAccountAlias() string {
@@ -4944,7 +5480,7 @@ type ListAccountAliasesRequest struct {
 
 func (x *ListAccountAliasesRequest) Reset() {
 	*x = ListAccountAliasesRequest{}
-	mi := &file_postern_iam_v1_iam_proto_msgTypes[85]
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4956,7 +5492,7 @@ func (x *ListAccountAliasesRequest) String() string {
 func (*ListAccountAliasesRequest) ProtoMessage() {}
 
 func (x *ListAccountAliasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_iam_v1_iam_proto_msgTypes[85]
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4969,7 +5505,7 @@ func (x *ListAccountAliasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccountAliasesRequest.ProtoReflect.Descriptor instead.
 func (*ListAccountAliasesRequest) Descriptor() ([]byte, []int) {
-	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{85}
+	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *ListAccountAliasesRequest) GetMarker() string {
@@ -4997,7 +5533,7 @@ type ListAccountAliasesResponse struct {
 
 func (x *ListAccountAliasesResponse) Reset() {
 	*x = ListAccountAliasesResponse{}
-	mi := &file_postern_iam_v1_iam_proto_msgTypes[86]
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5009,7 +5545,7 @@ func (x *ListAccountAliasesResponse) String() string {
 func (*ListAccountAliasesResponse) ProtoMessage() {}
 
 func (x *ListAccountAliasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_iam_v1_iam_proto_msgTypes[86]
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5022,7 +5558,7 @@ func (x *ListAccountAliasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccountAliasesResponse.ProtoReflect.Descriptor instead.
 func (*ListAccountAliasesResponse) Descriptor() ([]byte, []int) {
-	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{86}
+	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *ListAccountAliasesResponse) GetAccountAliases() []string {
@@ -5055,7 +5591,7 @@ type EmptyResponse struct {
 
 func (x *EmptyResponse) Reset() {
 	*x = EmptyResponse{}
-	mi := &file_postern_iam_v1_iam_proto_msgTypes[87]
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5067,7 +5603,7 @@ func (x *EmptyResponse) String() string {
 func (*EmptyResponse) ProtoMessage() {}
 
 func (x *EmptyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_iam_v1_iam_proto_msgTypes[87]
+	mi := &file_postern_iam_v1_iam_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5080,7 +5616,7 @@ func (x *EmptyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmptyResponse.ProtoReflect.Descriptor instead.
 func (*EmptyResponse) Descriptor() ([]byte, []int) {
-	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{87}
+	return file_postern_iam_v1_iam_proto_rawDescGZIP(), []int{97}
 }
 
 var File_postern_iam_v1_iam_proto protoreflect.FileDescriptor
@@ -5703,7 +6239,65 @@ const file_postern_iam_v1_iam_proto_rawDesc = "" +
 	"\fis_truncated\x18\x02 \x01(\bH\x00R\visTruncated\x88\x01\x01\x12\x1b\n" +
 	"\x06marker\x18\x03 \x01(\tH\x01R\x06marker\x88\x01\x01B\x0f\n" +
 	"\r_is_truncatedB\t\n" +
-	"\a_marker\"z\n" +
+	"\a_marker\"\x85\x01\n" +
+	"\x10TagPolicyRequest\x12/\n" +
+	"\n" +
+	"policy_arn\x18\x01 \x01(\tB\v\xaa\xbb\x18\a8\x01X\x14`\x80\x10H\x00R\tpolicyArn\x88\x01\x01\x121\n" +
+	"\x04tags\x18\x02 \x03(\v2\x13.postern.iam.v1.TagB\b\xaa\xbb\x18\x048\x01`2R\x04tagsB\r\n" +
+	"\v_policy_arn\"\x94\x01\n" +
+	"\x12UntagPolicyRequest\x12/\n" +
+	"\n" +
+	"policy_arn\x18\x01 \x01(\tB\v\xaa\xbb\x18\a8\x01X\x14`\x80\x10H\x00R\tpolicyArn\x88\x01\x01\x12>\n" +
+	"\btag_keys\x18\x02 \x03(\tB#\xaa\xbb\x18\x1f2\x1b[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+8\x01R\atagKeysB\r\n" +
+	"\v_policy_arn\"\xd7\x01\n" +
+	"\x15ListPolicyTagsRequest\x12/\n" +
+	"\n" +
+	"policy_arn\x18\x01 \x01(\tB\v\xaa\xbb\x18\a8\x01X\x14`\x80\x10H\x00R\tpolicyArn\x88\x01\x01\x128\n" +
+	"\x06marker\x18\x02 \x01(\tB\x1b\xaa\xbb\x18\x172\x10[\\x{20}-\\x{FF}]+X\x01`\xc0\x02H\x01R\x06marker\x88\x01\x01\x12+\n" +
+	"\tmax_items\x18\x03 \x01(\x05B\t\xaa\xbb\x18\x05X\x01`\xe8\aH\x02R\bmaxItems\x88\x01\x01B\r\n" +
+	"\v_policy_arnB\t\n" +
+	"\a_markerB\f\n" +
+	"\n" +
+	"_max_items\"\xaa\x01\n" +
+	"\x16ListPolicyTagsResponse\x12/\n" +
+	"\x04tags\x18\x01 \x03(\v2\x13.postern.iam.v1.TagB\x06\xaa\xbb\x18\x02H\x01R\x04tags\x12&\n" +
+	"\fis_truncated\x18\x02 \x01(\bH\x00R\visTruncated\x88\x01\x01\x12\x1b\n" +
+	"\x06marker\x18\x03 \x01(\tH\x01R\x06marker\x88\x01\x01B\x0f\n" +
+	"\r_is_truncatedB\t\n" +
+	"\a_marker\"\xe4\x01\n" +
+	"\x18ListGroupsForUserRequest\x12:\n" +
+	"\tuser_name\x18\x01 \x01(\tB\x18\xaa\xbb\x18\x142\v[\\w+=,.@-]+8\x01X\x01`\x80\x01H\x00R\buserName\x88\x01\x01\x128\n" +
+	"\x06marker\x18\x02 \x01(\tB\x1b\xaa\xbb\x18\x172\x10[\\x{20}-\\x{FF}]+X\x01`\xc0\x02H\x01R\x06marker\x88\x01\x01\x12+\n" +
+	"\tmax_items\x18\x03 \x01(\x05B\t\xaa\xbb\x18\x05X\x01`\xe8\aH\x02R\bmaxItems\x88\x01\x01B\f\n" +
+	"\n" +
+	"_user_nameB\t\n" +
+	"\a_markerB\f\n" +
+	"\n" +
+	"_max_items\"\x8b\x01\n" +
+	"\x19ListGroupsForUserResponse\x125\n" +
+	"\x06groups\x18\x01 \x03(\v2\x15.postern.iam.v1.GroupB\x06\xaa\xbb\x18\x02H\x01R\x06groups\x12&\n" +
+	"\fis_truncated\x18\x02 \x01(\bH\x00R\visTruncated\x88\x01\x01B\x0f\n" +
+	"\r_is_truncated\":\n" +
+	"\x05Group\x12\"\n" +
+	"\n" +
+	"group_name\x18\x01 \x01(\tH\x00R\tgroupName\x88\x01\x01B\r\n" +
+	"\v_group_name\"\xed\x01\n" +
+	"\"ListInstanceProfilesForRoleRequest\x129\n" +
+	"\trole_name\x18\x01 \x01(\tB\x17\xaa\xbb\x18\x132\v[\\w+=,.@-]+8\x01X\x01`@H\x00R\broleName\x88\x01\x01\x128\n" +
+	"\x06marker\x18\x02 \x01(\tB\x1b\xaa\xbb\x18\x172\x10[\\x{20}-\\x{FF}]+X\x01`\xc0\x02H\x01R\x06marker\x88\x01\x01\x12+\n" +
+	"\tmax_items\x18\x03 \x01(\x05B\t\xaa\xbb\x18\x05X\x01`\xe8\aH\x02R\bmaxItems\x88\x01\x01B\f\n" +
+	"\n" +
+	"_role_nameB\t\n" +
+	"\a_markerB\f\n" +
+	"\n" +
+	"_max_items\"\xb4\x01\n" +
+	"#ListInstanceProfilesForRoleResponse\x12T\n" +
+	"\x11instance_profiles\x18\x01 \x03(\v2\x1f.postern.iam.v1.InstanceProfileB\x06\xaa\xbb\x18\x02H\x01R\x10instanceProfiles\x12&\n" +
+	"\fis_truncated\x18\x02 \x01(\bH\x00R\visTruncated\x88\x01\x01B\x0f\n" +
+	"\r_is_truncated\"d\n" +
+	"\x0fInstanceProfile\x127\n" +
+	"\x15instance_profile_name\x18\x01 \x01(\tH\x00R\x13instanceProfileName\x88\x01\x01B\x18\n" +
+	"\x16_instance_profile_name\"z\n" +
 	"\x19CreateAccountAliasRequest\x12K\n" +
 	"\raccount_alias\x18\x01 \x01(\tB!\xaa\xbb\x18\x1d2\x15[a-z0-9](-?[a-z0-9])+8\x01X\x03`?H\x00R\faccountAlias\x88\x01\x01B\x10\n" +
 	"\x0e_account_alias\"z\n" +
@@ -5722,7 +6316,7 @@ const file_postern_iam_v1_iam_proto_rawDesc = "" +
 	"\x06marker\x18\x03 \x01(\tH\x01R\x06marker\x88\x01\x01B\x0f\n" +
 	"\r_is_truncatedB\t\n" +
 	"\a_marker\"\x0f\n" +
-	"\rEmptyResponse2\xf5(\n" +
+	"\rEmptyResponse2\xf9,\n" +
 	"\x03IAM\x12[\n" +
 	"\n" +
 	"CreateUser\x12!.postern.iam.v1.CreateUserRequest\x1a\".postern.iam.v1.CreateUserResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12J\n" +
@@ -5778,7 +6372,12 @@ const file_postern_iam_v1_iam_proto_rawDesc = "" +
 	"\fListUserTags\x12#.postern.iam.v1.ListUserTagsRequest\x1a$.postern.iam.v1.ListUserTagsResponse\x12P\n" +
 	"\aTagRole\x12\x1e.postern.iam.v1.TagRoleRequest\x1a\x1d.postern.iam.v1.EmptyResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12T\n" +
 	"\tUntagRole\x12 .postern.iam.v1.UntagRoleRequest\x1a\x1d.postern.iam.v1.EmptyResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12Y\n" +
-	"\fListRoleTags\x12#.postern.iam.v1.ListRoleTagsRequest\x1a$.postern.iam.v1.ListRoleTagsResponse\x12f\n" +
+	"\fListRoleTags\x12#.postern.iam.v1.ListRoleTagsRequest\x1a$.postern.iam.v1.ListRoleTagsResponse\x12T\n" +
+	"\tTagPolicy\x12 .postern.iam.v1.TagPolicyRequest\x1a\x1d.postern.iam.v1.EmptyResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12X\n" +
+	"\vUntagPolicy\x12\".postern.iam.v1.UntagPolicyRequest\x1a\x1d.postern.iam.v1.EmptyResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12_\n" +
+	"\x0eListPolicyTags\x12%.postern.iam.v1.ListPolicyTagsRequest\x1a&.postern.iam.v1.ListPolicyTagsResponse\x12h\n" +
+	"\x11ListGroupsForUser\x12(.postern.iam.v1.ListGroupsForUserRequest\x1a).postern.iam.v1.ListGroupsForUserResponse\x12\x86\x01\n" +
+	"\x1bListInstanceProfilesForRole\x122.postern.iam.v1.ListInstanceProfilesForRoleRequest\x1a3.postern.iam.v1.ListInstanceProfilesForRoleResponse\x12f\n" +
 	"\x12CreateAccountAlias\x12).postern.iam.v1.CreateAccountAliasRequest\x1a\x1d.postern.iam.v1.EmptyResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12f\n" +
 	"\x12DeleteAccountAlias\x12).postern.iam.v1.DeleteAccountAliasRequest\x1a\x1d.postern.iam.v1.EmptyResponse\"\x06\xa2\xbb\x18\x02\x10\x01\x12k\n" +
 	"\x12ListAccountAliases\x12).postern.iam.v1.ListAccountAliasesRequest\x1a*.postern.iam.v1.ListAccountAliasesResponse\x1aB\xba\xbb\x18>\b\x03\x12\x03iam\x1a\n" +
@@ -5796,7 +6395,7 @@ func file_postern_iam_v1_iam_proto_rawDescGZIP() []byte {
 	return file_postern_iam_v1_iam_proto_rawDescData
 }
 
-var file_postern_iam_v1_iam_proto_msgTypes = make([]protoimpl.MessageInfo, 88)
+var file_postern_iam_v1_iam_proto_msgTypes = make([]protoimpl.MessageInfo, 98)
 var file_postern_iam_v1_iam_proto_goTypes = []any{
 	(*CreateUserRequest)(nil),                    // 0: postern.iam.v1.CreateUserRequest
 	(*CreateUserResponse)(nil),                   // 1: postern.iam.v1.CreateUserResponse
@@ -5881,11 +6480,21 @@ var file_postern_iam_v1_iam_proto_goTypes = []any{
 	(*UntagRoleRequest)(nil),                     // 80: postern.iam.v1.UntagRoleRequest
 	(*ListRoleTagsRequest)(nil),                  // 81: postern.iam.v1.ListRoleTagsRequest
 	(*ListRoleTagsResponse)(nil),                 // 82: postern.iam.v1.ListRoleTagsResponse
-	(*CreateAccountAliasRequest)(nil),            // 83: postern.iam.v1.CreateAccountAliasRequest
-	(*DeleteAccountAliasRequest)(nil),            // 84: postern.iam.v1.DeleteAccountAliasRequest
-	(*ListAccountAliasesRequest)(nil),            // 85: postern.iam.v1.ListAccountAliasesRequest
-	(*ListAccountAliasesResponse)(nil),           // 86: postern.iam.v1.ListAccountAliasesResponse
-	(*EmptyResponse)(nil),                        // 87: postern.iam.v1.EmptyResponse
+	(*TagPolicyRequest)(nil),                     // 83: postern.iam.v1.TagPolicyRequest
+	(*UntagPolicyRequest)(nil),                   // 84: postern.iam.v1.UntagPolicyRequest
+	(*ListPolicyTagsRequest)(nil),                // 85: postern.iam.v1.ListPolicyTagsRequest
+	(*ListPolicyTagsResponse)(nil),               // 86: postern.iam.v1.ListPolicyTagsResponse
+	(*ListGroupsForUserRequest)(nil),             // 87: postern.iam.v1.ListGroupsForUserRequest
+	(*ListGroupsForUserResponse)(nil),            // 88: postern.iam.v1.ListGroupsForUserResponse
+	(*Group)(nil),                                // 89: postern.iam.v1.Group
+	(*ListInstanceProfilesForRoleRequest)(nil),   // 90: postern.iam.v1.ListInstanceProfilesForRoleRequest
+	(*ListInstanceProfilesForRoleResponse)(nil),  // 91: postern.iam.v1.ListInstanceProfilesForRoleResponse
+	(*InstanceProfile)(nil),                      // 92: postern.iam.v1.InstanceProfile
+	(*CreateAccountAliasRequest)(nil),            // 93: postern.iam.v1.CreateAccountAliasRequest
+	(*DeleteAccountAliasRequest)(nil),            // 94: postern.iam.v1.DeleteAccountAliasRequest
+	(*ListAccountAliasesRequest)(nil),            // 95: postern.iam.v1.ListAccountAliasesRequest
+	(*ListAccountAliasesResponse)(nil),           // 96: postern.iam.v1.ListAccountAliasesResponse
+	(*EmptyResponse)(nil),                        // 97: postern.iam.v1.EmptyResponse
 }
 var file_postern_iam_v1_iam_proto_depIdxs = []int32{
 	2,  // 0: postern.iam.v1.CreateUserRequest.tags:type_name -> postern.iam.v1.Tag
@@ -5918,115 +6527,129 @@ var file_postern_iam_v1_iam_proto_depIdxs = []int32{
 	2,  // 27: postern.iam.v1.ListUserTagsResponse.tags:type_name -> postern.iam.v1.Tag
 	2,  // 28: postern.iam.v1.TagRoleRequest.tags:type_name -> postern.iam.v1.Tag
 	2,  // 29: postern.iam.v1.ListRoleTagsResponse.tags:type_name -> postern.iam.v1.Tag
-	0,  // 30: postern.iam.v1.IAM.CreateUser:input_type -> postern.iam.v1.CreateUserRequest
-	5,  // 31: postern.iam.v1.IAM.GetUser:input_type -> postern.iam.v1.GetUserRequest
-	7,  // 32: postern.iam.v1.IAM.ListUsers:input_type -> postern.iam.v1.ListUsersRequest
-	9,  // 33: postern.iam.v1.IAM.UpdateUser:input_type -> postern.iam.v1.UpdateUserRequest
-	10, // 34: postern.iam.v1.IAM.DeleteUser:input_type -> postern.iam.v1.DeleteUserRequest
-	11, // 35: postern.iam.v1.IAM.CreateRole:input_type -> postern.iam.v1.CreateRoleRequest
-	14, // 36: postern.iam.v1.IAM.GetRole:input_type -> postern.iam.v1.GetRoleRequest
-	16, // 37: postern.iam.v1.IAM.ListRoles:input_type -> postern.iam.v1.ListRolesRequest
-	18, // 38: postern.iam.v1.IAM.UpdateRole:input_type -> postern.iam.v1.UpdateRoleRequest
-	19, // 39: postern.iam.v1.IAM.UpdateAssumeRolePolicy:input_type -> postern.iam.v1.UpdateAssumeRolePolicyRequest
-	20, // 40: postern.iam.v1.IAM.DeleteRole:input_type -> postern.iam.v1.DeleteRoleRequest
-	21, // 41: postern.iam.v1.IAM.CreateAccessKey:input_type -> postern.iam.v1.CreateAccessKeyRequest
-	24, // 42: postern.iam.v1.IAM.ListAccessKeys:input_type -> postern.iam.v1.ListAccessKeysRequest
-	27, // 43: postern.iam.v1.IAM.UpdateAccessKey:input_type -> postern.iam.v1.UpdateAccessKeyRequest
-	28, // 44: postern.iam.v1.IAM.DeleteAccessKey:input_type -> postern.iam.v1.DeleteAccessKeyRequest
-	29, // 45: postern.iam.v1.IAM.PutUserPolicy:input_type -> postern.iam.v1.PutUserPolicyRequest
-	30, // 46: postern.iam.v1.IAM.GetUserPolicy:input_type -> postern.iam.v1.GetUserPolicyRequest
-	32, // 47: postern.iam.v1.IAM.ListUserPolicies:input_type -> postern.iam.v1.ListUserPoliciesRequest
-	34, // 48: postern.iam.v1.IAM.DeleteUserPolicy:input_type -> postern.iam.v1.DeleteUserPolicyRequest
-	35, // 49: postern.iam.v1.IAM.PutRolePolicy:input_type -> postern.iam.v1.PutRolePolicyRequest
-	36, // 50: postern.iam.v1.IAM.GetRolePolicy:input_type -> postern.iam.v1.GetRolePolicyRequest
-	38, // 51: postern.iam.v1.IAM.ListRolePolicies:input_type -> postern.iam.v1.ListRolePoliciesRequest
-	40, // 52: postern.iam.v1.IAM.DeleteRolePolicy:input_type -> postern.iam.v1.DeleteRolePolicyRequest
-	41, // 53: postern.iam.v1.IAM.CreatePolicy:input_type -> postern.iam.v1.CreatePolicyRequest
-	44, // 54: postern.iam.v1.IAM.GetPolicy:input_type -> postern.iam.v1.GetPolicyRequest
-	46, // 55: postern.iam.v1.IAM.ListPolicies:input_type -> postern.iam.v1.ListPoliciesRequest
-	48, // 56: postern.iam.v1.IAM.DeletePolicy:input_type -> postern.iam.v1.DeletePolicyRequest
-	49, // 57: postern.iam.v1.IAM.CreatePolicyVersion:input_type -> postern.iam.v1.CreatePolicyVersionRequest
-	52, // 58: postern.iam.v1.IAM.GetPolicyVersion:input_type -> postern.iam.v1.GetPolicyVersionRequest
-	54, // 59: postern.iam.v1.IAM.ListPolicyVersions:input_type -> postern.iam.v1.ListPolicyVersionsRequest
-	56, // 60: postern.iam.v1.IAM.SetDefaultPolicyVersion:input_type -> postern.iam.v1.SetDefaultPolicyVersionRequest
-	57, // 61: postern.iam.v1.IAM.DeletePolicyVersion:input_type -> postern.iam.v1.DeletePolicyVersionRequest
-	58, // 62: postern.iam.v1.IAM.AttachUserPolicy:input_type -> postern.iam.v1.AttachUserPolicyRequest
-	59, // 63: postern.iam.v1.IAM.DetachUserPolicy:input_type -> postern.iam.v1.DetachUserPolicyRequest
-	60, // 64: postern.iam.v1.IAM.ListAttachedUserPolicies:input_type -> postern.iam.v1.ListAttachedUserPoliciesRequest
-	63, // 65: postern.iam.v1.IAM.AttachRolePolicy:input_type -> postern.iam.v1.AttachRolePolicyRequest
-	64, // 66: postern.iam.v1.IAM.DetachRolePolicy:input_type -> postern.iam.v1.DetachRolePolicyRequest
-	65, // 67: postern.iam.v1.IAM.ListAttachedRolePolicies:input_type -> postern.iam.v1.ListAttachedRolePoliciesRequest
-	67, // 68: postern.iam.v1.IAM.ListEntitiesForPolicy:input_type -> postern.iam.v1.ListEntitiesForPolicyRequest
-	71, // 69: postern.iam.v1.IAM.PutUserPermissionsBoundary:input_type -> postern.iam.v1.PutUserPermissionsBoundaryRequest
-	72, // 70: postern.iam.v1.IAM.DeleteUserPermissionsBoundary:input_type -> postern.iam.v1.DeleteUserPermissionsBoundaryRequest
-	73, // 71: postern.iam.v1.IAM.PutRolePermissionsBoundary:input_type -> postern.iam.v1.PutRolePermissionsBoundaryRequest
-	74, // 72: postern.iam.v1.IAM.DeleteRolePermissionsBoundary:input_type -> postern.iam.v1.DeleteRolePermissionsBoundaryRequest
-	75, // 73: postern.iam.v1.IAM.TagUser:input_type -> postern.iam.v1.TagUserRequest
-	76, // 74: postern.iam.v1.IAM.UntagUser:input_type -> postern.iam.v1.UntagUserRequest
-	77, // 75: postern.iam.v1.IAM.ListUserTags:input_type -> postern.iam.v1.ListUserTagsRequest
-	79, // 76: postern.iam.v1.IAM.TagRole:input_type -> postern.iam.v1.TagRoleRequest
-	80, // 77: postern.iam.v1.IAM.UntagRole:input_type -> postern.iam.v1.UntagRoleRequest
-	81, // 78: postern.iam.v1.IAM.ListRoleTags:input_type -> postern.iam.v1.ListRoleTagsRequest
-	83, // 79: postern.iam.v1.IAM.CreateAccountAlias:input_type -> postern.iam.v1.CreateAccountAliasRequest
-	84, // 80: postern.iam.v1.IAM.DeleteAccountAlias:input_type -> postern.iam.v1.DeleteAccountAliasRequest
-	85, // 81: postern.iam.v1.IAM.ListAccountAliases:input_type -> postern.iam.v1.ListAccountAliasesRequest
-	1,  // 82: postern.iam.v1.IAM.CreateUser:output_type -> postern.iam.v1.CreateUserResponse
-	6,  // 83: postern.iam.v1.IAM.GetUser:output_type -> postern.iam.v1.GetUserResponse
-	8,  // 84: postern.iam.v1.IAM.ListUsers:output_type -> postern.iam.v1.ListUsersResponse
-	87, // 85: postern.iam.v1.IAM.UpdateUser:output_type -> postern.iam.v1.EmptyResponse
-	87, // 86: postern.iam.v1.IAM.DeleteUser:output_type -> postern.iam.v1.EmptyResponse
-	12, // 87: postern.iam.v1.IAM.CreateRole:output_type -> postern.iam.v1.CreateRoleResponse
-	15, // 88: postern.iam.v1.IAM.GetRole:output_type -> postern.iam.v1.GetRoleResponse
-	17, // 89: postern.iam.v1.IAM.ListRoles:output_type -> postern.iam.v1.ListRolesResponse
-	87, // 90: postern.iam.v1.IAM.UpdateRole:output_type -> postern.iam.v1.EmptyResponse
-	87, // 91: postern.iam.v1.IAM.UpdateAssumeRolePolicy:output_type -> postern.iam.v1.EmptyResponse
-	87, // 92: postern.iam.v1.IAM.DeleteRole:output_type -> postern.iam.v1.EmptyResponse
-	22, // 93: postern.iam.v1.IAM.CreateAccessKey:output_type -> postern.iam.v1.CreateAccessKeyResponse
-	25, // 94: postern.iam.v1.IAM.ListAccessKeys:output_type -> postern.iam.v1.ListAccessKeysResponse
-	87, // 95: postern.iam.v1.IAM.UpdateAccessKey:output_type -> postern.iam.v1.EmptyResponse
-	87, // 96: postern.iam.v1.IAM.DeleteAccessKey:output_type -> postern.iam.v1.EmptyResponse
-	87, // 97: postern.iam.v1.IAM.PutUserPolicy:output_type -> postern.iam.v1.EmptyResponse
-	31, // 98: postern.iam.v1.IAM.GetUserPolicy:output_type -> postern.iam.v1.GetUserPolicyResponse
-	33, // 99: postern.iam.v1.IAM.ListUserPolicies:output_type -> postern.iam.v1.ListUserPoliciesResponse
-	87, // 100: postern.iam.v1.IAM.DeleteUserPolicy:output_type -> postern.iam.v1.EmptyResponse
-	87, // 101: postern.iam.v1.IAM.PutRolePolicy:output_type -> postern.iam.v1.EmptyResponse
-	37, // 102: postern.iam.v1.IAM.GetRolePolicy:output_type -> postern.iam.v1.GetRolePolicyResponse
-	39, // 103: postern.iam.v1.IAM.ListRolePolicies:output_type -> postern.iam.v1.ListRolePoliciesResponse
-	87, // 104: postern.iam.v1.IAM.DeleteRolePolicy:output_type -> postern.iam.v1.EmptyResponse
-	42, // 105: postern.iam.v1.IAM.CreatePolicy:output_type -> postern.iam.v1.CreatePolicyResponse
-	45, // 106: postern.iam.v1.IAM.GetPolicy:output_type -> postern.iam.v1.GetPolicyResponse
-	47, // 107: postern.iam.v1.IAM.ListPolicies:output_type -> postern.iam.v1.ListPoliciesResponse
-	87, // 108: postern.iam.v1.IAM.DeletePolicy:output_type -> postern.iam.v1.EmptyResponse
-	50, // 109: postern.iam.v1.IAM.CreatePolicyVersion:output_type -> postern.iam.v1.CreatePolicyVersionResponse
-	53, // 110: postern.iam.v1.IAM.GetPolicyVersion:output_type -> postern.iam.v1.GetPolicyVersionResponse
-	55, // 111: postern.iam.v1.IAM.ListPolicyVersions:output_type -> postern.iam.v1.ListPolicyVersionsResponse
-	87, // 112: postern.iam.v1.IAM.SetDefaultPolicyVersion:output_type -> postern.iam.v1.EmptyResponse
-	87, // 113: postern.iam.v1.IAM.DeletePolicyVersion:output_type -> postern.iam.v1.EmptyResponse
-	87, // 114: postern.iam.v1.IAM.AttachUserPolicy:output_type -> postern.iam.v1.EmptyResponse
-	87, // 115: postern.iam.v1.IAM.DetachUserPolicy:output_type -> postern.iam.v1.EmptyResponse
-	61, // 116: postern.iam.v1.IAM.ListAttachedUserPolicies:output_type -> postern.iam.v1.ListAttachedUserPoliciesResponse
-	87, // 117: postern.iam.v1.IAM.AttachRolePolicy:output_type -> postern.iam.v1.EmptyResponse
-	87, // 118: postern.iam.v1.IAM.DetachRolePolicy:output_type -> postern.iam.v1.EmptyResponse
-	66, // 119: postern.iam.v1.IAM.ListAttachedRolePolicies:output_type -> postern.iam.v1.ListAttachedRolePoliciesResponse
-	68, // 120: postern.iam.v1.IAM.ListEntitiesForPolicy:output_type -> postern.iam.v1.ListEntitiesForPolicyResponse
-	87, // 121: postern.iam.v1.IAM.PutUserPermissionsBoundary:output_type -> postern.iam.v1.EmptyResponse
-	87, // 122: postern.iam.v1.IAM.DeleteUserPermissionsBoundary:output_type -> postern.iam.v1.EmptyResponse
-	87, // 123: postern.iam.v1.IAM.PutRolePermissionsBoundary:output_type -> postern.iam.v1.EmptyResponse
-	87, // 124: postern.iam.v1.IAM.DeleteRolePermissionsBoundary:output_type -> postern.iam.v1.EmptyResponse
-	87, // 125: postern.iam.v1.IAM.TagUser:output_type -> postern.iam.v1.EmptyResponse
-	87, // 126: postern.iam.v1.IAM.UntagUser:output_type -> postern.iam.v1.EmptyResponse
-	78, // 127: postern.iam.v1.IAM.ListUserTags:output_type -> postern.iam.v1.ListUserTagsResponse
-	87, // 128: postern.iam.v1.IAM.TagRole:output_type -> postern.iam.v1.EmptyResponse
-	87, // 129: postern.iam.v1.IAM.UntagRole:output_type -> postern.iam.v1.EmptyResponse
-	82, // 130: postern.iam.v1.IAM.ListRoleTags:output_type -> postern.iam.v1.ListRoleTagsResponse
-	87, // 131: postern.iam.v1.IAM.CreateAccountAlias:output_type -> postern.iam.v1.EmptyResponse
-	87, // 132: postern.iam.v1.IAM.DeleteAccountAlias:output_type -> postern.iam.v1.EmptyResponse
-	86, // 133: postern.iam.v1.IAM.ListAccountAliases:output_type -> postern.iam.v1.ListAccountAliasesResponse
-	82, // [82:134] is the sub-list for method output_type
-	30, // [30:82] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	2,  // 30: postern.iam.v1.TagPolicyRequest.tags:type_name -> postern.iam.v1.Tag
+	2,  // 31: postern.iam.v1.ListPolicyTagsResponse.tags:type_name -> postern.iam.v1.Tag
+	89, // 32: postern.iam.v1.ListGroupsForUserResponse.groups:type_name -> postern.iam.v1.Group
+	92, // 33: postern.iam.v1.ListInstanceProfilesForRoleResponse.instance_profiles:type_name -> postern.iam.v1.InstanceProfile
+	0,  // 34: postern.iam.v1.IAM.CreateUser:input_type -> postern.iam.v1.CreateUserRequest
+	5,  // 35: postern.iam.v1.IAM.GetUser:input_type -> postern.iam.v1.GetUserRequest
+	7,  // 36: postern.iam.v1.IAM.ListUsers:input_type -> postern.iam.v1.ListUsersRequest
+	9,  // 37: postern.iam.v1.IAM.UpdateUser:input_type -> postern.iam.v1.UpdateUserRequest
+	10, // 38: postern.iam.v1.IAM.DeleteUser:input_type -> postern.iam.v1.DeleteUserRequest
+	11, // 39: postern.iam.v1.IAM.CreateRole:input_type -> postern.iam.v1.CreateRoleRequest
+	14, // 40: postern.iam.v1.IAM.GetRole:input_type -> postern.iam.v1.GetRoleRequest
+	16, // 41: postern.iam.v1.IAM.ListRoles:input_type -> postern.iam.v1.ListRolesRequest
+	18, // 42: postern.iam.v1.IAM.UpdateRole:input_type -> postern.iam.v1.UpdateRoleRequest
+	19, // 43: postern.iam.v1.IAM.UpdateAssumeRolePolicy:input_type -> postern.iam.v1.UpdateAssumeRolePolicyRequest
+	20, // 44: postern.iam.v1.IAM.DeleteRole:input_type -> postern.iam.v1.DeleteRoleRequest
+	21, // 45: postern.iam.v1.IAM.CreateAccessKey:input_type -> postern.iam.v1.CreateAccessKeyRequest
+	24, // 46: postern.iam.v1.IAM.ListAccessKeys:input_type -> postern.iam.v1.ListAccessKeysRequest
+	27, // 47: postern.iam.v1.IAM.UpdateAccessKey:input_type -> postern.iam.v1.UpdateAccessKeyRequest
+	28, // 48: postern.iam.v1.IAM.DeleteAccessKey:input_type -> postern.iam.v1.DeleteAccessKeyRequest
+	29, // 49: postern.iam.v1.IAM.PutUserPolicy:input_type -> postern.iam.v1.PutUserPolicyRequest
+	30, // 50: postern.iam.v1.IAM.GetUserPolicy:input_type -> postern.iam.v1.GetUserPolicyRequest
+	32, // 51: postern.iam.v1.IAM.ListUserPolicies:input_type -> postern.iam.v1.ListUserPoliciesRequest
+	34, // 52: postern.iam.v1.IAM.DeleteUserPolicy:input_type -> postern.iam.v1.DeleteUserPolicyRequest
+	35, // 53: postern.iam.v1.IAM.PutRolePolicy:input_type -> postern.iam.v1.PutRolePolicyRequest
+	36, // 54: postern.iam.v1.IAM.GetRolePolicy:input_type -> postern.iam.v1.GetRolePolicyRequest
+	38, // 55: postern.iam.v1.IAM.ListRolePolicies:input_type -> postern.iam.v1.ListRolePoliciesRequest
+	40, // 56: postern.iam.v1.IAM.DeleteRolePolicy:input_type -> postern.iam.v1.DeleteRolePolicyRequest
+	41, // 57: postern.iam.v1.IAM.CreatePolicy:input_type -> postern.iam.v1.CreatePolicyRequest
+	44, // 58: postern.iam.v1.IAM.GetPolicy:input_type -> postern.iam.v1.GetPolicyRequest
+	46, // 59: postern.iam.v1.IAM.ListPolicies:input_type -> postern.iam.v1.ListPoliciesRequest
+	48, // 60: postern.iam.v1.IAM.DeletePolicy:input_type -> postern.iam.v1.DeletePolicyRequest
+	49, // 61: postern.iam.v1.IAM.CreatePolicyVersion:input_type -> postern.iam.v1.CreatePolicyVersionRequest
+	52, // 62: postern.iam.v1.IAM.GetPolicyVersion:input_type -> postern.iam.v1.GetPolicyVersionRequest
+	54, // 63: postern.iam.v1.IAM.ListPolicyVersions:input_type -> postern.iam.v1.ListPolicyVersionsRequest
+	56, // 64: postern.iam.v1.IAM.SetDefaultPolicyVersion:input_type -> postern.iam.v1.SetDefaultPolicyVersionRequest
+	57, // 65: postern.iam.v1.IAM.DeletePolicyVersion:input_type -> postern.iam.v1.DeletePolicyVersionRequest
+	58, // 66: postern.iam.v1.IAM.AttachUserPolicy:input_type -> postern.iam.v1.AttachUserPolicyRequest
+	59, // 67: postern.iam.v1.IAM.DetachUserPolicy:input_type -> postern.iam.v1.DetachUserPolicyRequest
+	60, // 68: postern.iam.v1.IAM.ListAttachedUserPolicies:input_type -> postern.iam.v1.ListAttachedUserPoliciesRequest
+	63, // 69: postern.iam.v1.IAM.AttachRolePolicy:input_type -> postern.iam.v1.AttachRolePolicyRequest
+	64, // 70: postern.iam.v1.IAM.DetachRolePolicy:input_type -> postern.iam.v1.DetachRolePolicyRequest
+	65, // 71: postern.iam.v1.IAM.ListAttachedRolePolicies:input_type -> postern.iam.v1.ListAttachedRolePoliciesRequest
+	67, // 72: postern.iam.v1.IAM.ListEntitiesForPolicy:input_type -> postern.iam.v1.ListEntitiesForPolicyRequest
+	71, // 73: postern.iam.v1.IAM.PutUserPermissionsBoundary:input_type -> postern.iam.v1.PutUserPermissionsBoundaryRequest
+	72, // 74: postern.iam.v1.IAM.DeleteUserPermissionsBoundary:input_type -> postern.iam.v1.DeleteUserPermissionsBoundaryRequest
+	73, // 75: postern.iam.v1.IAM.PutRolePermissionsBoundary:input_type -> postern.iam.v1.PutRolePermissionsBoundaryRequest
+	74, // 76: postern.iam.v1.IAM.DeleteRolePermissionsBoundary:input_type -> postern.iam.v1.DeleteRolePermissionsBoundaryRequest
+	75, // 77: postern.iam.v1.IAM.TagUser:input_type -> postern.iam.v1.TagUserRequest
+	76, // 78: postern.iam.v1.IAM.UntagUser:input_type -> postern.iam.v1.UntagUserRequest
+	77, // 79: postern.iam.v1.IAM.ListUserTags:input_type -> postern.iam.v1.ListUserTagsRequest
+	79, // 80: postern.iam.v1.IAM.TagRole:input_type -> postern.iam.v1.TagRoleRequest
+	80, // 81: postern.iam.v1.IAM.UntagRole:input_type -> postern.iam.v1.UntagRoleRequest
+	81, // 82: postern.iam.v1.IAM.ListRoleTags:input_type -> postern.iam.v1.ListRoleTagsRequest
+	83, // 83: postern.iam.v1.IAM.TagPolicy:input_type -> postern.iam.v1.TagPolicyRequest
+	84, // 84: postern.iam.v1.IAM.UntagPolicy:input_type -> postern.iam.v1.UntagPolicyRequest
+	85, // 85: postern.iam.v1.IAM.ListPolicyTags:input_type -> postern.iam.v1.ListPolicyTagsRequest
+	87, // 86: postern.iam.v1.IAM.ListGroupsForUser:input_type -> postern.iam.v1.ListGroupsForUserRequest
+	90, // 87: postern.iam.v1.IAM.ListInstanceProfilesForRole:input_type -> postern.iam.v1.ListInstanceProfilesForRoleRequest
+	93, // 88: postern.iam.v1.IAM.CreateAccountAlias:input_type -> postern.iam.v1.CreateAccountAliasRequest
+	94, // 89: postern.iam.v1.IAM.DeleteAccountAlias:input_type -> postern.iam.v1.DeleteAccountAliasRequest
+	95, // 90: postern.iam.v1.IAM.ListAccountAliases:input_type -> postern.iam.v1.ListAccountAliasesRequest
+	1,  // 91: postern.iam.v1.IAM.CreateUser:output_type -> postern.iam.v1.CreateUserResponse
+	6,  // 92: postern.iam.v1.IAM.GetUser:output_type -> postern.iam.v1.GetUserResponse
+	8,  // 93: postern.iam.v1.IAM.ListUsers:output_type -> postern.iam.v1.ListUsersResponse
+	97, // 94: postern.iam.v1.IAM.UpdateUser:output_type -> postern.iam.v1.EmptyResponse
+	97, // 95: postern.iam.v1.IAM.DeleteUser:output_type -> postern.iam.v1.EmptyResponse
+	12, // 96: postern.iam.v1.IAM.CreateRole:output_type -> postern.iam.v1.CreateRoleResponse
+	15, // 97: postern.iam.v1.IAM.GetRole:output_type -> postern.iam.v1.GetRoleResponse
+	17, // 98: postern.iam.v1.IAM.ListRoles:output_type -> postern.iam.v1.ListRolesResponse
+	97, // 99: postern.iam.v1.IAM.UpdateRole:output_type -> postern.iam.v1.EmptyResponse
+	97, // 100: postern.iam.v1.IAM.UpdateAssumeRolePolicy:output_type -> postern.iam.v1.EmptyResponse
+	97, // 101: postern.iam.v1.IAM.DeleteRole:output_type -> postern.iam.v1.EmptyResponse
+	22, // 102: postern.iam.v1.IAM.CreateAccessKey:output_type -> postern.iam.v1.CreateAccessKeyResponse
+	25, // 103: postern.iam.v1.IAM.ListAccessKeys:output_type -> postern.iam.v1.ListAccessKeysResponse
+	97, // 104: postern.iam.v1.IAM.UpdateAccessKey:output_type -> postern.iam.v1.EmptyResponse
+	97, // 105: postern.iam.v1.IAM.DeleteAccessKey:output_type -> postern.iam.v1.EmptyResponse
+	97, // 106: postern.iam.v1.IAM.PutUserPolicy:output_type -> postern.iam.v1.EmptyResponse
+	31, // 107: postern.iam.v1.IAM.GetUserPolicy:output_type -> postern.iam.v1.GetUserPolicyResponse
+	33, // 108: postern.iam.v1.IAM.ListUserPolicies:output_type -> postern.iam.v1.ListUserPoliciesResponse
+	97, // 109: postern.iam.v1.IAM.DeleteUserPolicy:output_type -> postern.iam.v1.EmptyResponse
+	97, // 110: postern.iam.v1.IAM.PutRolePolicy:output_type -> postern.iam.v1.EmptyResponse
+	37, // 111: postern.iam.v1.IAM.GetRolePolicy:output_type -> postern.iam.v1.GetRolePolicyResponse
+	39, // 112: postern.iam.v1.IAM.ListRolePolicies:output_type -> postern.iam.v1.ListRolePoliciesResponse
+	97, // 113: postern.iam.v1.IAM.DeleteRolePolicy:output_type -> postern.iam.v1.EmptyResponse
+	42, // 114: postern.iam.v1.IAM.CreatePolicy:output_type -> postern.iam.v1.CreatePolicyResponse
+	45, // 115: postern.iam.v1.IAM.GetPolicy:output_type -> postern.iam.v1.GetPolicyResponse
+	47, // 116: postern.iam.v1.IAM.ListPolicies:output_type -> postern.iam.v1.ListPoliciesResponse
+	97, // 117: postern.iam.v1.IAM.DeletePolicy:output_type -> postern.iam.v1.EmptyResponse
+	50, // 118: postern.iam.v1.IAM.CreatePolicyVersion:output_type -> postern.iam.v1.CreatePolicyVersionResponse
+	53, // 119: postern.iam.v1.IAM.GetPolicyVersion:output_type -> postern.iam.v1.GetPolicyVersionResponse
+	55, // 120: postern.iam.v1.IAM.ListPolicyVersions:output_type -> postern.iam.v1.ListPolicyVersionsResponse
+	97, // 121: postern.iam.v1.IAM.SetDefaultPolicyVersion:output_type -> postern.iam.v1.EmptyResponse
+	97, // 122: postern.iam.v1.IAM.DeletePolicyVersion:output_type -> postern.iam.v1.EmptyResponse
+	97, // 123: postern.iam.v1.IAM.AttachUserPolicy:output_type -> postern.iam.v1.EmptyResponse
+	97, // 124: postern.iam.v1.IAM.DetachUserPolicy:output_type -> postern.iam.v1.EmptyResponse
+	61, // 125: postern.iam.v1.IAM.ListAttachedUserPolicies:output_type -> postern.iam.v1.ListAttachedUserPoliciesResponse
+	97, // 126: postern.iam.v1.IAM.AttachRolePolicy:output_type -> postern.iam.v1.EmptyResponse
+	97, // 127: postern.iam.v1.IAM.DetachRolePolicy:output_type -> postern.iam.v1.EmptyResponse
+	66, // 128: postern.iam.v1.IAM.ListAttachedRolePolicies:output_type -> postern.iam.v1.ListAttachedRolePoliciesResponse
+	68, // 129: postern.iam.v1.IAM.ListEntitiesForPolicy:output_type -> postern.iam.v1.ListEntitiesForPolicyResponse
+	97, // 130: postern.iam.v1.IAM.PutUserPermissionsBoundary:output_type -> postern.iam.v1.EmptyResponse
+	97, // 131: postern.iam.v1.IAM.DeleteUserPermissionsBoundary:output_type -> postern.iam.v1.EmptyResponse
+	97, // 132: postern.iam.v1.IAM.PutRolePermissionsBoundary:output_type -> postern.iam.v1.EmptyResponse
+	97, // 133: postern.iam.v1.IAM.DeleteRolePermissionsBoundary:output_type -> postern.iam.v1.EmptyResponse
+	97, // 134: postern.iam.v1.IAM.TagUser:output_type -> postern.iam.v1.EmptyResponse
+	97, // 135: postern.iam.v1.IAM.UntagUser:output_type -> postern.iam.v1.EmptyResponse
+	78, // 136: postern.iam.v1.IAM.ListUserTags:output_type -> postern.iam.v1.ListUserTagsResponse
+	97, // 137: postern.iam.v1.IAM.TagRole:output_type -> postern.iam.v1.EmptyResponse
+	97, // 138: postern.iam.v1.IAM.UntagRole:output_type -> postern.iam.v1.EmptyResponse
+	82, // 139: postern.iam.v1.IAM.ListRoleTags:output_type -> postern.iam.v1.ListRoleTagsResponse
+	97, // 140: postern.iam.v1.IAM.TagPolicy:output_type -> postern.iam.v1.EmptyResponse
+	97, // 141: postern.iam.v1.IAM.UntagPolicy:output_type -> postern.iam.v1.EmptyResponse
+	86, // 142: postern.iam.v1.IAM.ListPolicyTags:output_type -> postern.iam.v1.ListPolicyTagsResponse
+	88, // 143: postern.iam.v1.IAM.ListGroupsForUser:output_type -> postern.iam.v1.ListGroupsForUserResponse
+	91, // 144: postern.iam.v1.IAM.ListInstanceProfilesForRole:output_type -> postern.iam.v1.ListInstanceProfilesForRoleResponse
+	97, // 145: postern.iam.v1.IAM.CreateAccountAlias:output_type -> postern.iam.v1.EmptyResponse
+	97, // 146: postern.iam.v1.IAM.DeleteAccountAlias:output_type -> postern.iam.v1.EmptyResponse
+	96, // 147: postern.iam.v1.IAM.ListAccountAliases:output_type -> postern.iam.v1.ListAccountAliasesResponse
+	91, // [91:148] is the sub-list for method output_type
+	34, // [34:91] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_postern_iam_v1_iam_proto_init() }
@@ -6112,13 +6735,23 @@ func file_postern_iam_v1_iam_proto_init() {
 	file_postern_iam_v1_iam_proto_msgTypes[84].OneofWrappers = []any{}
 	file_postern_iam_v1_iam_proto_msgTypes[85].OneofWrappers = []any{}
 	file_postern_iam_v1_iam_proto_msgTypes[86].OneofWrappers = []any{}
+	file_postern_iam_v1_iam_proto_msgTypes[87].OneofWrappers = []any{}
+	file_postern_iam_v1_iam_proto_msgTypes[88].OneofWrappers = []any{}
+	file_postern_iam_v1_iam_proto_msgTypes[89].OneofWrappers = []any{}
+	file_postern_iam_v1_iam_proto_msgTypes[90].OneofWrappers = []any{}
+	file_postern_iam_v1_iam_proto_msgTypes[91].OneofWrappers = []any{}
+	file_postern_iam_v1_iam_proto_msgTypes[92].OneofWrappers = []any{}
+	file_postern_iam_v1_iam_proto_msgTypes[93].OneofWrappers = []any{}
+	file_postern_iam_v1_iam_proto_msgTypes[94].OneofWrappers = []any{}
+	file_postern_iam_v1_iam_proto_msgTypes[95].OneofWrappers = []any{}
+	file_postern_iam_v1_iam_proto_msgTypes[96].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_iam_v1_iam_proto_rawDesc), len(file_postern_iam_v1_iam_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   88,
+			NumMessages:   98,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

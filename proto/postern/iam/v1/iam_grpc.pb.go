@@ -71,6 +71,11 @@ const (
 	IAM_TagRole_FullMethodName                       = "/postern.iam.v1.IAM/TagRole"
 	IAM_UntagRole_FullMethodName                     = "/postern.iam.v1.IAM/UntagRole"
 	IAM_ListRoleTags_FullMethodName                  = "/postern.iam.v1.IAM/ListRoleTags"
+	IAM_TagPolicy_FullMethodName                     = "/postern.iam.v1.IAM/TagPolicy"
+	IAM_UntagPolicy_FullMethodName                   = "/postern.iam.v1.IAM/UntagPolicy"
+	IAM_ListPolicyTags_FullMethodName                = "/postern.iam.v1.IAM/ListPolicyTags"
+	IAM_ListGroupsForUser_FullMethodName             = "/postern.iam.v1.IAM/ListGroupsForUser"
+	IAM_ListInstanceProfilesForRole_FullMethodName   = "/postern.iam.v1.IAM/ListInstanceProfilesForRole"
 	IAM_CreateAccountAlias_FullMethodName            = "/postern.iam.v1.IAM/CreateAccountAlias"
 	IAM_DeleteAccountAlias_FullMethodName            = "/postern.iam.v1.IAM/DeleteAccountAlias"
 	IAM_ListAccountAliases_FullMethodName            = "/postern.iam.v1.IAM/ListAccountAliases"
@@ -129,6 +134,13 @@ type IAMClient interface {
 	TagRole(ctx context.Context, in *TagRoleRequest, opts ...grpc.CallOption) (*EmptyResponse, error)
 	UntagRole(ctx context.Context, in *UntagRoleRequest, opts ...grpc.CallOption) (*EmptyResponse, error)
 	ListRoleTags(ctx context.Context, in *ListRoleTagsRequest, opts ...grpc.CallOption) (*ListRoleTagsResponse, error)
+	TagPolicy(ctx context.Context, in *TagPolicyRequest, opts ...grpc.CallOption) (*EmptyResponse, error)
+	UntagPolicy(ctx context.Context, in *UntagPolicyRequest, opts ...grpc.CallOption) (*EmptyResponse, error)
+	ListPolicyTags(ctx context.Context, in *ListPolicyTagsRequest, opts ...grpc.CallOption) (*ListPolicyTagsResponse, error)
+	// There are no groups and no instance profiles, but clients ask for them before
+	// they delete a user or role.
+	ListGroupsForUser(ctx context.Context, in *ListGroupsForUserRequest, opts ...grpc.CallOption) (*ListGroupsForUserResponse, error)
+	ListInstanceProfilesForRole(ctx context.Context, in *ListInstanceProfilesForRoleRequest, opts ...grpc.CallOption) (*ListInstanceProfilesForRoleResponse, error)
 	CreateAccountAlias(ctx context.Context, in *CreateAccountAliasRequest, opts ...grpc.CallOption) (*EmptyResponse, error)
 	DeleteAccountAlias(ctx context.Context, in *DeleteAccountAliasRequest, opts ...grpc.CallOption) (*EmptyResponse, error)
 	ListAccountAliases(ctx context.Context, in *ListAccountAliasesRequest, opts ...grpc.CallOption) (*ListAccountAliasesResponse, error)
@@ -632,6 +644,56 @@ func (c *iAMClient) ListRoleTags(ctx context.Context, in *ListRoleTagsRequest, o
 	return out, nil
 }
 
+func (c *iAMClient) TagPolicy(ctx context.Context, in *TagPolicyRequest, opts ...grpc.CallOption) (*EmptyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EmptyResponse)
+	err := c.cc.Invoke(ctx, IAM_TagPolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *iAMClient) UntagPolicy(ctx context.Context, in *UntagPolicyRequest, opts ...grpc.CallOption) (*EmptyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EmptyResponse)
+	err := c.cc.Invoke(ctx, IAM_UntagPolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *iAMClient) ListPolicyTags(ctx context.Context, in *ListPolicyTagsRequest, opts ...grpc.CallOption) (*ListPolicyTagsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPolicyTagsResponse)
+	err := c.cc.Invoke(ctx, IAM_ListPolicyTags_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *iAMClient) ListGroupsForUser(ctx context.Context, in *ListGroupsForUserRequest, opts ...grpc.CallOption) (*ListGroupsForUserResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListGroupsForUserResponse)
+	err := c.cc.Invoke(ctx, IAM_ListGroupsForUser_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *iAMClient) ListInstanceProfilesForRole(ctx context.Context, in *ListInstanceProfilesForRoleRequest, opts ...grpc.CallOption) (*ListInstanceProfilesForRoleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListInstanceProfilesForRoleResponse)
+	err := c.cc.Invoke(ctx, IAM_ListInstanceProfilesForRole_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *iAMClient) CreateAccountAlias(ctx context.Context, in *CreateAccountAliasRequest, opts ...grpc.CallOption) (*EmptyResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(EmptyResponse)
@@ -715,6 +777,13 @@ type IAMServer interface {
 	TagRole(context.Context, *TagRoleRequest) (*EmptyResponse, error)
 	UntagRole(context.Context, *UntagRoleRequest) (*EmptyResponse, error)
 	ListRoleTags(context.Context, *ListRoleTagsRequest) (*ListRoleTagsResponse, error)
+	TagPolicy(context.Context, *TagPolicyRequest) (*EmptyResponse, error)
+	UntagPolicy(context.Context, *UntagPolicyRequest) (*EmptyResponse, error)
+	ListPolicyTags(context.Context, *ListPolicyTagsRequest) (*ListPolicyTagsResponse, error)
+	// There are no groups and no instance profiles, but clients ask for them before
+	// they delete a user or role.
+	ListGroupsForUser(context.Context, *ListGroupsForUserRequest) (*ListGroupsForUserResponse, error)
+	ListInstanceProfilesForRole(context.Context, *ListInstanceProfilesForRoleRequest) (*ListInstanceProfilesForRoleResponse, error)
 	CreateAccountAlias(context.Context, *CreateAccountAliasRequest) (*EmptyResponse, error)
 	DeleteAccountAlias(context.Context, *DeleteAccountAliasRequest) (*EmptyResponse, error)
 	ListAccountAliases(context.Context, *ListAccountAliasesRequest) (*ListAccountAliasesResponse, error)
@@ -874,6 +943,21 @@ func (UnimplementedIAMServer) UntagRole(context.Context, *UntagRoleRequest) (*Em
 }
 func (UnimplementedIAMServer) ListRoleTags(context.Context, *ListRoleTagsRequest) (*ListRoleTagsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRoleTags not implemented")
+}
+func (UnimplementedIAMServer) TagPolicy(context.Context, *TagPolicyRequest) (*EmptyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TagPolicy not implemented")
+}
+func (UnimplementedIAMServer) UntagPolicy(context.Context, *UntagPolicyRequest) (*EmptyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UntagPolicy not implemented")
+}
+func (UnimplementedIAMServer) ListPolicyTags(context.Context, *ListPolicyTagsRequest) (*ListPolicyTagsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPolicyTags not implemented")
+}
+func (UnimplementedIAMServer) ListGroupsForUser(context.Context, *ListGroupsForUserRequest) (*ListGroupsForUserResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListGroupsForUser not implemented")
+}
+func (UnimplementedIAMServer) ListInstanceProfilesForRole(context.Context, *ListInstanceProfilesForRoleRequest) (*ListInstanceProfilesForRoleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListInstanceProfilesForRole not implemented")
 }
 func (UnimplementedIAMServer) CreateAccountAlias(context.Context, *CreateAccountAliasRequest) (*EmptyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateAccountAlias not implemented")
@@ -1787,6 +1871,96 @@ func _IAM_ListRoleTags_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IAM_TagPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TagPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IAMServer).TagPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IAM_TagPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IAMServer).TagPolicy(ctx, req.(*TagPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IAM_UntagPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UntagPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IAMServer).UntagPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IAM_UntagPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IAMServer).UntagPolicy(ctx, req.(*UntagPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IAM_ListPolicyTags_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPolicyTagsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IAMServer).ListPolicyTags(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IAM_ListPolicyTags_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IAMServer).ListPolicyTags(ctx, req.(*ListPolicyTagsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IAM_ListGroupsForUser_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListGroupsForUserRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IAMServer).ListGroupsForUser(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IAM_ListGroupsForUser_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IAMServer).ListGroupsForUser(ctx, req.(*ListGroupsForUserRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IAM_ListInstanceProfilesForRole_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListInstanceProfilesForRoleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IAMServer).ListInstanceProfilesForRole(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IAM_ListInstanceProfilesForRole_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IAMServer).ListInstanceProfilesForRole(ctx, req.(*ListInstanceProfilesForRoleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _IAM_CreateAccountAlias_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateAccountAliasRequest)
 	if err := dec(in); err != nil {
@@ -2043,6 +2217,26 @@ var IAM_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListRoleTags",
 			Handler:    _IAM_ListRoleTags_Handler,
+		},
+		{
+			MethodName: "TagPolicy",
+			Handler:    _IAM_TagPolicy_Handler,
+		},
+		{
+			MethodName: "UntagPolicy",
+			Handler:    _IAM_UntagPolicy_Handler,
+		},
+		{
+			MethodName: "ListPolicyTags",
+			Handler:    _IAM_ListPolicyTags_Handler,
+		},
+		{
+			MethodName: "ListGroupsForUser",
+			Handler:    _IAM_ListGroupsForUser_Handler,
+		},
+		{
+			MethodName: "ListInstanceProfilesForRole",
+			Handler:    _IAM_ListInstanceProfilesForRole_Handler,
 		},
 		{
 			MethodName: "CreateAccountAlias",
