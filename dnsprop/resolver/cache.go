@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/miekg/dns"
+
 	"github.com/posternhq/postern/dnsprop/authority"
 	"github.com/posternhq/postern/dnsprop/zone"
 )
@@ -220,9 +222,19 @@ func (k *cached) answer(qtype uint16, itself bool, at int64) *entry {
 	if e := k.nxdomain; e != nil && at < e.Keep {
 		return e
 	}
-	if itself {
-		if e := k.typed(qtype); e != nil && at < e.Keep {
-			return e
+	if !itself {
+		return nil
+	}
+	if e := k.typed(qtype); e != nil && at < e.Keep {
+		return e
+	}
+	// A CNAME stands for all other types (RFC 1034, 3.6.2), whichever was asked for.
+	if qtype == dns.TypeCNAME || qtype == dns.TypeANY {
+		return nil
+	}
+	for _, t := range k.types {
+		if t.Follow != "" && at < t.Keep {
+			return t.entry
 		}
 	}
 	return nil

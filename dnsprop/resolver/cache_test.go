@@ -148,6 +148,30 @@ func TestLookupAllocatesNothing(t *testing.T) {
 	}
 }
 
+// A CNAME is that of the name, whatever type it was found for.
+func TestCNAMEStandsForAllTypes(t *testing.T) {
+	c := newCache(10)
+	alias, own := answer(true, 0, 60), answer(true, 0, 100)
+	alias.Follow = "b."
+	c.store("a.", dns.TypeA, alias)
+	c.store("a.", dns.TypeTXT, own)
+	for _, s := range []struct {
+		qtype uint16
+		at    int64
+		want  *entry
+	}{
+		{dns.TypeA, 59, alias}, {dns.TypeAAAA, 59, alias}, {dns.TypeTXT, 59, own},
+		{dns.TypeCNAME, 59, nil}, {dns.TypeANY, 59, nil}, {dns.TypeAAAA, 60, nil},
+	} {
+		if got, _ := lookup(c, "a.", s.qtype, s.at); got != s.want {
+			t.Errorf("%s at %d: %v", dns.TypeToString[s.qtype], s.at, got)
+		}
+	}
+	if got, _ := lookup(c, "x.a.", dns.TypeAAAA, 1); got != nil {
+		t.Errorf("below: %v", got)
+	}
+}
+
 func TestCacheResized(t *testing.T) {
 	c := newCache(4)
 	for i := range 4 {

@@ -39,7 +39,7 @@ func (c *cache) stale(than zone.Version, at int64) int64 {
 				}
 			case !hosted || e.Type == r.Type:
 				last = max(last, e.older(than, at))
-			case !e.Exists, e.Wildcard != "", e.Inferred && r.Type == dns.TypeCNAME, e.RRset.Empty() && !r.Exists:
+			case !e.Exists, e.Follow != "", e.Wildcard != "", e.Inferred && r.Type == dns.TypeCNAME, e.RRset.Empty() && !r.Exists:
 				last = max(last, e.aged(than, at))
 			}
 		}
