@@ -225,19 +225,24 @@ func (k *cached) answer(qtype uint16, itself bool, at int64) *entry {
 	if !itself {
 		return nil
 	}
-	if e := k.typed(qtype); e != nil && at < e.Keep {
-		return e
+	best := k.typed(qtype)
+	switch {
+	case best == nil:
+	case best.Live(at):
+		return best
+	case at >= best.Keep:
+		best = nil
 	}
 	// A CNAME stands for all other types (RFC 1034, 3.6.2), whichever was asked for.
 	if qtype == dns.TypeCNAME || qtype == dns.TypeANY {
-		return nil
+		return best
 	}
 	for _, t := range k.types {
-		if t.Follow != "" && at < t.Keep {
-			return t.entry
+		if t.Follow != "" && at < t.Keep && (best == nil || t.Expires > best.Expires) {
+			best = t.entry
 		}
 	}
-	return nil
+	return best
 }
 
 // typed is the entry of a query type, nil if there is none.

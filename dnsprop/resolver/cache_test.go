@@ -170,6 +170,21 @@ func TestCNAMEStandsForAllTypes(t *testing.T) {
 	if got, _ := lookup(c, "x.a.", dns.TypeAAAA, 1); got != nil {
 		t.Errorf("below: %v", got)
 	}
+	// What may be served stale does not hide what is live.
+	old, young := answer(true, 0, 60), answer(true, 70, 130)
+	old.Follow, old.Keep, young.Follow = "b.", 1000, "b."
+	c.store("c.", dns.TypeA, old)
+	c.store("c.", dns.TypeAAAA, young)
+	for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeTXT} {
+		if got, _ := lookup(c, "c.", qtype, 80); got != young {
+			t.Errorf("%s beside what is stale: %v", dns.TypeToString[qtype], got)
+		}
+	}
+	for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeTXT} {
+		if got, stale := lookup(c, "c.", qtype, 500); got != nil || stale != old {
+			t.Errorf("%s when only that is left: %v, %v", dns.TypeToString[qtype], got, stale)
+		}
+	}
 }
 
 func TestCacheResized(t *testing.T) {

@@ -139,7 +139,9 @@ func chain(q message.Query, step func(message.Query) (reply message.Reply, follo
 		next := q
 		next.Name, next.Key = follow, follow
 		last, to := step(next)
-		last.Answer = append(reply.Answer, last.Answer...)
+		if last.Rcode != dns.RcodeServerFailure { // half a chain is no answer
+			last.Answer = append(reply.Answer, last.Answer...)
+		}
 		if len(last.Errors) == 0 {
 			last.Errors = reply.Errors
 		}
