@@ -98,7 +98,7 @@ func (w software) run(t *testing.T, c clock, authority int, m mode) string {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		<-ended
 		if t.Failed() {
-			t.Logf("%s %s said:\n%s", w.name, m.name, lastLines(log.String(), 60))
+			t.Logf("%s %s said:\n%s", w.name, m.name, lastLines(log.String(), 10))
 		}
 	})
 	address := net.JoinHostPort("127.0.0.1", fmt.Sprint(s.port))

@@ -62,6 +62,7 @@ var unbound = software{name: "unbound", program: "unbound", setup: func(s site) 
   qname-minimisation: no
   infra-host-ttl: 1
   infra-keep-probing: yes
+  discard-timeout: 86400000
   outbound-msg-retry: 1
   cache-min-ttl: %d
   cache-max-ttl: %d
@@ -106,7 +107,6 @@ distributor-threads=0
 pdns-distributes-queries=no
 loglevel=3
 dnssec=off
-nothing-below-nxdomain=yes
 security-poll-suffix=
 disable-packetcache=yes
 qname-minimization=no
