@@ -64,13 +64,15 @@ type next struct {
 	prev *Table
 	full bool
 
-	settings  Settings
-	apis      *edit[*API]
-	endpoints *edit[*Endpoint]
-	vpcs      *edit[*VPC]
-	groups    *edit[*group]
-	namedBy   *edit[[]string]
-	rejected  map[string]string
+	settings   Settings
+	apis       *edit[*API]
+	endpoints  *edit[*Endpoint]
+	vpcs       *edit[*VPC]
+	groups     *edit[*group]
+	namedBy    *edit[[]string]
+	callers    *edit[*Caller]
+	principals *edit[*Principal]
+	rejected   map[string]string
 
 	ownAPI     map[string]bool // APIs copied for this table
 	unresolved map[string]bool // endpoints whose sources are to be resolved
@@ -89,6 +91,7 @@ func newNext(c Config, prev *Table, full bool) *next {
 		cfg: c, prev: prev, full: full,
 		settings: base.settings, apis: base.apis.edit(), endpoints: base.endpoints.edit(),
 		vpcs: base.vpcs.edit(), groups: base.groups.edit(), namedBy: base.namedBy.edit(),
+		callers: base.callers.edit(), principals: base.principals.edit(),
 		rejected: maps.Clone(base.rejected),
 		ownAPI:   map[string]bool{}, unresolved: map[string]bool{}, relisten: full,
 	}
@@ -97,12 +100,15 @@ func newNext(c Config, prev *Table, full bool) *next {
 // name is the name of a resource taken apart.
 type name struct{ kind, id, stage string }
 
+// plainKinds are those whose names are kind/id.
+var plainKinds = []string{"api", "vpce", "vpc", "sg", "key", "principal"}
+
 func parseName(s string) (name, error) {
 	parts := strings.Split(s, "/")
 	switch {
 	case s == "settings":
 		return name{kind: "settings"}, nil
-	case len(parts) == 2 && parts[1] != "" && (parts[0] == "api" || parts[0] == "vpce" || parts[0] == "vpc" || parts[0] == "sg"):
+	case len(parts) == 2 && parts[1] != "" && slices.Contains(plainKinds, parts[0]):
 		return name{kind: parts[0], id: parts[1]}, nil
 	case len(parts) == 4 && parts[0] == "api" && parts[1] != "" && parts[2] == "stage" && parts[3] != "":
 		return name{kind: "stage", id: parts[1], stage: parts[3]}, nil
@@ -207,6 +213,32 @@ func (n *next) put(r Resource) error {
 		}
 		n.groups.set(nm.id, g)
 		n.unresolve(nm.id)
+	case "key":
+		m, err := decode(r.Body, &edgev1.AccessKey{})
+		if err != nil {
+			return err
+		}
+		if err := named(m.GetId()); err != nil {
+			return err
+		}
+		c, err := compileCaller(m)
+		if err != nil {
+			return err
+		}
+		n.callers.set(nm.id, c)
+	case "principal":
+		m, err := decode(r.Body, &edgev1.Principal{})
+		if err != nil {
+			return err
+		}
+		if err := named(m.GetId()); err != nil {
+			return err
+		}
+		p, err := compilePrincipal(m)
+		if err != nil {
+			return err
+		}
+		n.principals.set(nm.id, p)
 	}
 	return nil
 }
@@ -237,6 +269,10 @@ func (n *next) remove(resource string) {
 	case "sg":
 		n.groups.remove(nm.id)
 		n.unresolve(nm.id)
+	case "key":
+		n.callers.remove(nm.id)
+	case "principal":
+		n.principals.remove(nm.id)
 	}
 }
 
@@ -342,6 +378,14 @@ func (n *next) reject(resource string, reason error) {
 			n.groups.set(nm.id, old)
 			n.unresolve(nm.id)
 		}
+	case "key":
+		if old, ok := n.prev.callers.get(nm.id); ok {
+			n.callers.set(nm.id, old)
+		}
+	case "principal":
+		if old, ok := n.prev.principals.get(nm.id); ok {
+			n.principals.set(nm.id, old)
+		}
 	}
 }
 
@@ -357,6 +401,7 @@ func (n *next) finish(index uint64) *Table {
 		index: index, settings: n.settings,
 		apis: n.apis.shards, endpoints: n.endpoints.shards, vpcs: n.vpcs.shards,
 		groups: n.groups.shards, namedBy: n.namedBy.shards,
+		callers: n.callers.shards, principals: n.principals.shards,
 		listeners: n.prev.listeners, rejected: n.rejected,
 	}
 	if n.relisten {

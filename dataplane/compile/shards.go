@@ -18,6 +18,8 @@ var shardSeed = maphash.MakeSeed()
 
 func shardOf(key string) uint8 { return uint8(maphash.String(shardSeed, key)) }
 
+func shardOfBytes(key []byte) uint8 { return uint8(maphash.Bytes(shardSeed, key)) }
+
 func (s *shards[V]) get(key string) (V, bool) {
 	v, ok := s.pieces[shardOf(key)][key]
 	return v, ok

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"sync"
 
 	apigatewayv1 "github.com/posternhq/postern/proto/postern/apigateway/v1"
 	edgev1 "github.com/posternhq/postern/proto/postern/edge/v1"
@@ -40,6 +41,7 @@ func (c Config) compileStage(m *edgev1.Stage) (*Stage, error) {
 		return nil, err
 	}
 	s.bind()
+	s.named = sync.OnceValue(namedProgram(s.Policy))
 	if s.Router, err = c.compileRoutes(m); err != nil {
 		return nil, err
 	}

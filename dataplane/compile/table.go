@@ -24,9 +24,11 @@ type Table struct {
 	vpcs      shards[*VPC]
 	groups    shards[*group]
 	// namedBy holds, for a security group, the endpoints whose rules name it.
-	namedBy   shards[[]string]
-	listeners []Listener
-	rejected  map[string]string
+	namedBy    shards[[]string]
+	callers    shards[*Caller]
+	principals shards[*Principal]
+	listeners  []Listener
+	rejected   map[string]string
 }
 
 // Settings are those that change answers.
@@ -81,6 +83,7 @@ type Stage struct {
 	bound   *policy.Program // Policy, bound to what the stage knows
 	settled bool            // bound decides all requests alike
 	ways    *ways
+	named   func() *policy.Program // for Names
 }
 
 // Canary takes part of a stage's traffic.

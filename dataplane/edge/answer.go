@@ -15,13 +15,21 @@ const (
 	endpointDisabled
 	noRoute
 	missingToken
-	iamUnavailable
 	badAuthorization
+	badSignature
+	unknownKey
+	expiredToken
 	authorizerBroken
 	policyDeny
 	policySilent
 	endpointDeny
 	endpointSilent
+	identityDeny
+	identitySilent
+	boundaryDeny
+	boundarySilent
+	sessionDeny
+	sessionSilent
 	arnTooLong
 	// After the decision.
 	noAPIKey
@@ -70,13 +78,21 @@ var answers = [numVerdicts]answer{
 	endpointDisabled:  {403, "ForbiddenException", bodyForbidden, "forbidden"},
 	noRoute:           {403, "MissingAuthenticationTokenException", `{"message":"Missing Authentication Token"}`, "no_route"},
 	missingToken:      {403, "MissingAuthenticationTokenException", `{"message":"Missing Authentication Token"}`, "unauthenticated"},
-	iamUnavailable:    {403, "AccessDeniedException", "", "unauthenticated"},
 	badAuthorization:  {403, "IncompleteSignatureException", "", "unauthenticated"},
+	badSignature:      {403, "InvalidSignatureException", "", "unauthenticated"},
+	unknownKey:        {403, "UnrecognizedClientException", `{"message":"The security token included in the request is invalid."}`, "unauthenticated"},
+	expiredToken:      {403, "ExpiredTokenException", `{"message":"The security token included in the request is expired"}`, "unauthenticated"},
 	authorizerBroken:  {500, "AuthorizerConfigurationException", `{"message":null}`, "authorizer"},
 	policyDeny:        {403, "AccessDeniedException", "", "explicit_deny"},
 	policySilent:      {403, "AccessDeniedException", "", "implicit_deny"},
 	endpointDeny:      {403, "AccessDeniedException", "", "endpoint_explicit_deny"},
 	endpointSilent:    {403, "AccessDeniedException", "", "endpoint_implicit_deny"},
+	identityDeny:      {403, "AccessDeniedException", "", "identity_explicit_deny"},
+	identitySilent:    {403, "AccessDeniedException", "", "identity_implicit_deny"},
+	boundaryDeny:      {403, "AccessDeniedException", "", "boundary_explicit_deny"},
+	boundarySilent:    {403, "AccessDeniedException", "", "boundary_implicit_deny"},
+	sessionDeny:       {403, "AccessDeniedException", "", "session_explicit_deny"},
+	sessionSilent:     {403, "AccessDeniedException", "", "session_implicit_deny"},
 	arnTooLong:        {414, "", `{"message":"Request URI too long"}`, "too_long"},
 	noAPIKey:          {403, "ForbiddenException", bodyForbidden, "api_key"},
 	throttled:         {429, "TooManyRequestsException", `{"message":"Too Many Requests"}`, "throttled"},
@@ -103,13 +119,21 @@ var reasons = [numVerdicts]string{
 	endpointDisabled:  "the API's default endpoint is disabled",
 	noRoute:           "no resource has this path and method",
 	missingToken:      "the method wants a signature",
-	iamUnavailable:    "signatures can't be verified yet",
-	badAuthorization:  "the endpoint has a policy, and the Authorization header is no signature",
+	badAuthorization:  "the signature is not complete",
+	badSignature:      "the signature does not hold",
+	unknownKey:        "nobody has the access key, or not with this session token",
+	expiredToken:      "the session has ended",
 	authorizerBroken:  "authorizers are not available yet",
 	policyDeny:        "the resource policy denies",
 	policySilent:      "the resource policy does not allow",
 	endpointDeny:      "the endpoint policy denies",
 	endpointSilent:    "the endpoint policy does not allow",
+	identityDeny:      "a policy of the caller denies",
+	identitySilent:    "no policy of the caller allows",
+	boundaryDeny:      "the caller's permissions boundary denies",
+	boundarySilent:    "the caller's permissions boundary does not allow",
+	sessionDeny:       "a session policy denies",
+	sessionSilent:     "no session policy allows",
 	arnTooLong:        "the ARN of the request is too long",
 	noAPIKey:          "the method wants an API key",
 	throttled:         "too many requests",
@@ -123,13 +147,4 @@ var reasons = [numVerdicts]string{
 	backendTimeout:    "the backend did not answer in time",
 	backendNetwork:    "the backend could not be reached",
 	responseTooLong:   "the backend's response is too long",
-}
-
-// suffixes end the message of a denial by policy (resource-policies.md §8).
-var suffixes = [numVerdicts]struct{ detailed, classic string }{
-	policyDeny:     {" with an explicit deny in a resource-based policy", " with an explicit deny"},
-	policySilent:   {" because no resource-based policy allows the execute-api:Invoke action", ""},
-	endpointDeny:   {" with an explicit deny in a VPC endpoint policy", " with an explicit deny"},
-	endpointSilent: {" because no VPC endpoint policy allows the execute-api:Invoke action", ""},
-	iamUnavailable: {" because IAM authorization is not available yet", " because IAM authorization is not available yet"},
 }

@@ -31,6 +31,8 @@ func (q *request) ContextValue(name string) (string, bool) {
 		v, _, _ = strings.Cut(host, ".")
 	case "httpMethod":
 		v = q.head.Method
+	case "identity.accessKey", "identity.accountId", "identity.caller", "identity.user", "identity.userArn":
+		v = q.identity(name)
 	case "identity.sourceIp":
 		v = q.arrival.Source.String()
 	case "identity.userAgent":
@@ -57,6 +59,23 @@ func (q *request) ContextValue(name string) (string, bool) {
 		v = q.stage.Name
 	}
 	return v, v != ""
+}
+
+// identity is one of the values that methods with AWS_IAM have of their caller.
+func (q *request) identity(name string) string {
+	if q.prepared.auth != authIAM {
+		return ""
+	}
+	switch p := &q.caller.Principal; name {
+	case "identity.accessKey":
+		return q.caller.AccessKeyID
+	case "identity.accountId":
+		return p.Account
+	case "identity.userArn":
+		return p.ARN
+	default: // caller, user
+		return p.UserID
+	}
 }
 
 // Ids need not be secret, only unlike each other.

@@ -11,6 +11,7 @@ import (
 	"github.com/posternhq/postern/dataplane/policy"
 	"github.com/posternhq/postern/dataplane/route"
 	"github.com/posternhq/postern/dataplane/vpce"
+	"github.com/posternhq/postern/internal/sigv4"
 )
 
 // Limits (private-apis.md §7).
@@ -44,6 +45,17 @@ type request struct {
 	policies  policy.Combination
 	outcome   policy.Outcome
 
+	// Of requests that are signed: whose key they claim, and who they are from
+	// once that is proven.
+	verifier  sigv4.Verifier
+	claimed   *compile.Caller
+	caller    *compile.Caller
+	principal *compile.Principal
+	// deciding are those of several policies that decided, -1 for none.
+	deciding  struct{ identity, session int }
+	complaint string        // about the signature, for the answer
+	waited    time.Duration // for the body
+
 	// Of requests that are let pass, or answered.
 	head    *http.Request
 	call    integration.Call
@@ -55,12 +67,13 @@ type request struct {
 	extendedID string
 }
 
-// decide says whether a request may pass, as far as its head tells: API, stage,
-// route, authentication, policies, in the order of private-apis.md §6. All of it
-// goes by the one table in q. It fills in q as it goes; what it did not reach
-// stays zero.
+// decide says whether a request may pass, as far as its head and signature tell:
+// API, stage, route, authentication, policies, in the order of private-apis.md
+// §6. All of it goes by the one table in q. It fills in q as it goes; what it did
+// not reach stays zero. Of a request that is signed it reads the body.
 func (e *Edge) decide(q *request, r *http.Request) verdict {
 	q.outcome.Statement = -1
+	q.deciding.identity, q.deciding.session = -1, -1
 	switch {
 	case q.in == nil || q.in.Table == nil || q.arrival == nil:
 		return unready
@@ -176,11 +189,11 @@ func (q *request) describe(r *http.Request) verdict {
 
 // authorize is the workflow of resource-policies.md §6.6.
 func (q *request) authorize(r *http.Request) verdict {
-	if q.prepared.auth == authIAM {
-		if !signed(r) {
-			return missingToken
+	signed := q.prepared.auth == authIAM
+	if signed {
+		if v := q.authenticate(r); v != allowed {
+			return v
 		}
-		return iamUnavailable
 	}
 	by := q.programs()
 	c := &q.policies
@@ -188,34 +201,69 @@ func (q *request) authorize(r *http.Request) verdict {
 	q.evaluated = true
 	if _, open := c.Gate(); open && by.Endpoint != nil {
 		// With a policy of its own the endpoint reads the Authorization header of
-		// methods without authorization (§6.5); only signatures may be in it.
-		if values := r.Header["Authorization"]; len(values) > 0 && q.prepared.auth == authNone {
-			if strings.HasPrefix(values[0], algorithm) {
-				return iamUnavailable
+		// methods without authorization (§6.5); only signatures may be in it. For
+		// the API they stay anonymous.
+		if q.prepared.auth == authNone && len(r.Header["Authorization"]) > 0 {
+			if v := q.authenticate(r); v != allowed {
+				q.evaluated = false
+				return v
 			}
-			return badAuthorization
+			by = q.programs()
 		}
 		c.Endpoint = by.Endpoint.Verdict(&q.policy)
 	}
+	if _, open := c.Gate(); open && signed {
+		q.ask(c)
+	}
 	o, open := c.Gate()
 	if open {
-		if q.prepared.auth != authNone {
+		if !signed && q.prepared.auth != authNone {
 			return authorizerBroken
 		}
 		o = c.Outcome()
 	}
 	q.outcome = o
-	switch {
-	case o.Allowed():
-		return allowed
-	case o.Source == policy.SourceEndpoint && o.Effect == policy.ExplicitDeny:
-		return endpointDeny
-	case o.Source == policy.SourceEndpoint:
-		return endpointSilent
-	case o.Effect == policy.ExplicitDeny:
-		return policyDeny
+	return ofOutcome(o)
+}
+
+// ask asks the caller's own policies.
+func (q *request) ask(c *policy.Combination) {
+	c.Auth = policy.AuthIAM
+	c.SameAccount, c.Root = q.caller.Principal.Account == q.api.Account, q.caller.Root
+	if c.Root {
+		c.Identity = policy.Verdict{Attached: true, Decision: policy.Decision{Effect: policy.Allow, Statement: -1}}
+	} else {
+		c.Identity, q.deciding.identity = compile.Decide(q.principal.Policies, &q.policy)
 	}
-	return policySilent
+	if len(q.principal.Boundary) > 0 {
+		c.Boundary, _ = compile.Decide(q.principal.Boundary, &q.policy)
+	}
+	if s := q.caller.Session; s != nil && len(s.Policies) > 0 {
+		c.Session, q.deciding.session = compile.Decide(s.Policies, &q.policy)
+	}
+	// Being named lifts the silence of these two, and nothing else.
+	limited := c.Boundary.Attached && c.Boundary.Effect == policy.Silent || c.Session.Attached && c.Session.Effect == policy.Silent
+	c.Named = limited && c.SameAccount && c.Resource.Effect == policy.Allow && q.stage.Names(&q.policy)
+}
+
+// ofOutcome is the verdict on what the policies came to.
+func ofOutcome(o policy.Outcome) verdict {
+	if o.Allowed() {
+		return allowed
+	}
+	pair := denialsBySource[o.Source]
+	if o.Effect == policy.ExplicitDeny {
+		return pair.deny
+	}
+	return pair.silent
+}
+
+var denialsBySource = map[policy.Source]struct{ deny, silent verdict }{
+	policy.SourceResource: {policyDeny, policySilent},
+	policy.SourceEndpoint: {endpointDeny, endpointSilent},
+	policy.SourceIdentity: {identityDeny, identitySilent},
+	policy.SourceBoundary: {boundaryDeny, boundarySilent},
+	policy.SourceSession:  {sessionDeny, sessionSilent},
 }
 
 // programs are those that decide about the request.
@@ -228,14 +276,6 @@ func (q *request) programs() compile.Policies {
 		p.Endpoint = q.endpoint.Policy
 	}
 	return p
-}
-
-// algorithm begins the Authorization header of a signed request.
-const algorithm = "AWS4-HMAC-SHA256"
-
-// signed reports whether a request carries anything that could be a signature.
-func signed(r *http.Request) bool {
-	return len(r.Header["Authorization"]) > 0 || strings.Contains(r.URL.RawQuery, "X-Amz-Signature=")
 }
 
 // headerValue is the one value of a header that was sent several times.
@@ -260,7 +300,9 @@ func (q *request) appendARN(b []byte) []byte {
 	return append(b, q.policy.Resource[at:]...)
 }
 
-// reset makes the request ready for another one and lets go of all it refers to.
+// reset makes the request ready for another one and lets go of all it refers
+// to. The verifier has nothing but its own buffers, which are bounded by what a
+// head may have.
 func (q *request) reset() {
-	*q = request{}
+	*q = request{verifier: q.verifier}
 }

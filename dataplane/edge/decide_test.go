@@ -53,7 +53,7 @@ func FuzzDecide(f *testing.F) {
 		if v == allowed && q.api.Type == "PRIVATE" {
 			t.Errorf("a private API was reached from the public side")
 		}
-		if v >= policyDeny && v <= endpointSilent && len(q.message(r, v)) == 0 {
+		if v >= policyDeny && v <= sessionSilent && len(q.message(v)) == 0 {
 			t.Error("a denial without a message")
 		}
 		e.logRefusal(t.Context(), q, r, v, "x")

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/posternhq/postern/dataplane/compile"
 	"github.com/posternhq/postern/dataplane/policy"
 )
 
@@ -35,6 +36,7 @@ type denial struct {
 	requestID, host, method, path          string
 	apiID, stage, deployment, resourcePath string
 	endpoint, vpc                          string
+	accessKey                              string
 	source                                 netip.Addr
 	detail                                 string   // beyond the verdict's reason
 	shortened                              []string // values that were cut
@@ -47,9 +49,12 @@ type denial struct {
 // evidence is what one policy said.
 type evidence struct {
 	source   policy.Source
+	name     string          // of one of several
 	program  *policy.Program // nil: there is none where one is needed
 	decision policy.Decision
 	decided  bool
+	// anonymous: it was not asked about the caller, although he signed.
+	anonymous bool
 }
 
 // newDenial copies what there is to know about a refusal.
@@ -74,6 +79,9 @@ func newDenial(id string, q *request, r *http.Request, v verdict) *denial {
 	}
 	if q.api != nil {
 		d.apiID = q.api.ID
+	}
+	if q.claimed != nil {
+		d.accessKey = q.claimed.AccessKeyID
 	}
 	if q.stage != nil {
 		d.stage, d.deployment = q.stage.Name, q.stage.DeploymentID
@@ -100,6 +108,9 @@ func (q *request) detail() string {
 	if len(q.missing) > 0 {
 		return strings.Join(q.missing, ", ")
 	}
+	if q.complaint != "" && q.reason == "" {
+		return q.complaint
+	}
 	return q.reason
 }
 
@@ -108,17 +119,44 @@ func (q *request) evidence() (list []evidence) {
 	if q.stage == nil || !q.evaluated {
 		return nil
 	}
-	if q.stage.Policy != nil || q.outcome.Source == policy.SourceResource {
-		list = append(list, evidence{source: policy.SourceResource, program: q.stage.Policy, decision: q.policies.Resource.Decision})
-		if q.stage.Policy == nil {
-			list[0].decision.Statement = -1
+	o := q.outcome
+	if q.stage.Policy != nil || o.Source == policy.SourceResource {
+		e := evidence{
+			source: policy.SourceResource, program: q.stage.Policy, decision: q.policies.Resource.Decision,
+			decided: o.Source == policy.SourceResource, anonymous: q.prepared.auth != authIAM,
 		}
+		if q.stage.Policy == nil {
+			e.decision.Statement = -1
+		}
+		list = append(list, e)
 	}
 	if q.policies.Endpoint.Attached {
-		list = append(list, evidence{source: policy.SourceEndpoint, program: q.endpoint.Policy, decision: q.policies.Endpoint.Decision})
+		list = append(list, evidence{
+			source: policy.SourceEndpoint, program: q.endpoint.Policy, decision: q.policies.Endpoint.Decision,
+			decided: o.Source == policy.SourceEndpoint,
+		})
 	}
-	for i := range list {
-		list[i].decided = list[i].source == q.outcome.Source
+	if q.policies.Auth != policy.AuthIAM {
+		return list
+	}
+	list = q.own(list, policy.SourceIdentity, q.principal.Policies, q.deciding.identity)
+	list = q.own(list, policy.SourceBoundary, q.principal.Boundary, 0)
+	if s := q.caller.Session; s != nil {
+		list = q.own(list, policy.SourceSession, s.Policies, q.deciding.session)
+	}
+	return list
+}
+
+// own appends policies of the caller's. Where none of a kind decided, and that
+// one should have allowed is what decided, all of them did.
+func (q *request) own(list []evidence, source policy.Source, policies []compile.NamedPolicy, deciding int) []evidence {
+	r := q.policy.Clone()
+	for i := range policies {
+		p := &policies[i]
+		list = append(list, evidence{
+			source: source, name: p.Name, program: p.Program, decision: p.Program.Eval(r),
+			decided: q.outcome.Source == source && (deciding < 0 || deciding == i),
+		})
 	}
 	return list
 }

@@ -56,6 +56,8 @@ type world struct {
 	vpces    []*edgev1.VpcEndpoint
 	vpcs     []*edgev1.Vpc
 	groups   []*edgev1.SecurityGroup
+	keys     []*edgev1.AccessKey
+	owners   []*edgev1.Principal
 }
 
 func newWorld() *world {
@@ -151,6 +153,12 @@ func (w *world) update(t testing.TB, index uint64) compile.Update {
 	}
 	for _, m := range w.groups {
 		add("sg/"+m.Id, m)
+	}
+	for _, m := range w.keys {
+		add("key/"+m.Id, m)
+	}
+	for _, m := range w.owners {
+		add("principal/"+m.Id, m)
 	}
 	return u
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/posternhq/postern/dataplane/compile"
 	"github.com/posternhq/postern/dataplane/policy"
 	edgev1 "github.com/posternhq/postern/proto/postern/edge/v1"
 )
@@ -34,7 +35,7 @@ func (d *denial) explain(edge string) *edgev1.Decision {
 		Result: answers[d.verdict].result, Reason: reasons[d.verdict],
 		RequestId: d.requestID, Host: text(d.host), Method: text(d.method), Path: text(d.path),
 		ApiId: d.apiID, Stage: d.stage, DeploymentId: d.deployment, ResourcePath: d.resourcePath,
-		Endpoint: d.endpoint, Vpc: d.vpc, Shortened: d.shortened,
+		Endpoint: d.endpoint, Vpc: d.vpc, Shortened: d.shortened, AccessKey: d.accessKey,
 	}
 	if d.detail != "" {
 		m.Reason += ": " + text(d.detail)
@@ -53,11 +54,14 @@ func (d *denial) explain(edge string) *edgev1.Decision {
 
 const noPolicy = "there is no such policy, and a private API can't be called without one"
 
-var kinds = map[policy.Source]string{policy.SourceResource: "resource", policy.SourceEndpoint: "endpoint"}
+var kinds = map[policy.Source]string{
+	policy.SourceResource: "resource", policy.SourceEndpoint: "endpoint", policy.SourceIdentity: "identity",
+	policy.SourceBoundary: "boundary", policy.SourceSession: "session",
+}
 
 func (e *evidence) explain(d *denial) *edgev1.PolicyEvidence {
 	m := &edgev1.PolicyEvidence{
-		Kind: kinds[e.source], Decided: e.decided, Effect: e.decision.Effect.String(), Statement: int32(e.decision.Statement),
+		Kind: kinds[e.source], Name: e.name, Decided: e.decided, Effect: e.decision.Effect.String(), Statement: int32(e.decision.Statement),
 	}
 	if e.program == nil {
 		m.Unexplained = noPolicy
@@ -66,6 +70,9 @@ func (e *evidence) explain(d *denial) *edgev1.PolicyEvidence {
 	m.Sid = sidOf(e.program, e.decision.Statement)
 	// A copy for each question: evaluation writes into a request.
 	r := d.request.Clone()
+	if e.anonymous {
+		forget(r)
+	}
 	if got := e.program.Eval(r); got != e.decision {
 		m.Unexplained = fmt.Sprintf("it depends on what was too long to be kept: %q", d.shortened)
 		return m
@@ -85,6 +92,14 @@ func (e *evidence) explain(d *denial) *edgev1.PolicyEvidence {
 	return m
 }
 
+// forget makes the caller of a request anonymous.
+func forget(r *policy.Request) {
+	r.SetPrincipal(nil)
+	r.Unset(policy.KeyTokenIssueTime)
+	r.Unset(policy.KeyMultiFactorAuthPresent)
+	r.Extra = nil
+}
+
 // text is what a client sent, as far as a message can carry it.
 func text(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
 
@@ -95,8 +110,21 @@ func (q *request) sid() string {
 		return sidOf(q.stage.Policy, q.outcome.Statement)
 	case policy.SourceEndpoint:
 		return sidOf(q.endpoint.Policy, q.outcome.Statement)
+	case policy.SourceIdentity:
+		return sidIn(q.principal.Policies, q.deciding.identity, q.outcome.Statement)
+	case policy.SourceBoundary:
+		return sidIn(q.principal.Boundary, 0, q.outcome.Statement)
+	case policy.SourceSession:
+		return sidIn(q.caller.Session.Policies, q.deciding.session, q.outcome.Statement)
 	}
 	return ""
+}
+
+func sidIn(list []compile.NamedPolicy, at, statement int) string {
+	if at < 0 {
+		return ""
+	}
+	return sidOf(list[at].Program, statement)
 }
 
 // sidOf is the Sid of a statement, empty if it has none or there is no statement.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/posternhq/postern/dataplane/integration"
+	"github.com/posternhq/postern/dataplane/policy"
 )
 
 var requests = sync.Pool{New: func() any { return new(request) }}
@@ -96,7 +97,7 @@ func (e *Edge) timedDecide(q *request, r *http.Request) verdict {
 	}
 	begin := time.Now()
 	v := e.decide(q, r)
-	e.metrics.evaluation(time.Since(begin))
+	e.metrics.evaluation(time.Since(begin) - q.waited)
 	return v
 }
 
@@ -104,6 +105,7 @@ func (e *Edge) timedDecide(q *request, r *http.Request) verdict {
 // size, validation.
 func (q *request) admit(r *http.Request) verdict {
 	p := q.prepared
+	hideSignature(r)
 	switch {
 	case p.needKey:
 		return noAPIKey // there are no keys yet, so none is valid
@@ -221,7 +223,7 @@ func (e *Edge) refuse(w *recorder, q *request, r *http.Request, v verdict) {
 	}
 	body := a.body
 	if body == "" {
-		body = q.message(r, v)
+		body = q.message(v)
 	}
 	header["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(a.status)
@@ -230,32 +232,28 @@ func (e *Edge) refuse(w *recorder, q *request, r *http.Request, v verdict) {
 }
 
 // message is the body of an answer that depends on the request.
-func (q *request) message(r *http.Request, v verdict) string {
+func (q *request) message(v verdict) string {
 	switch v {
-	case badAuthorization:
-		return `{"message":` + quote(notKeyValue(r.Header.Get("Authorization"))) + `}`
+	case badAuthorization, badSignature:
+		return `{"message":` + quote(q.complaint) + `}`
 	case missingParameters:
 		return `{"message": ` + quote("Missing required request parameters: ["+strings.Join(q.missing, ", ")+"]") + `}`
 	}
-	b := []byte("User: anonymous is not authorized to perform: execute-api:Invoke on resource: ")
-	b = q.appendARN(b)
-	if q.in.classic {
-		b = append(b, suffixes[v].classic...)
+	b := []byte("User: ")
+	if q.caller != nil && (q.prepared.auth == authIAM || q.outcome.Source == policy.SourceEndpoint) {
+		b = append(b, q.caller.Principal.ARN...)
 	} else {
-		b = append(b, suffixes[v].detailed...)
+		b = append(b, "anonymous"...)
+	}
+	b = append(b, " is not authorized to perform: execute-api:Invoke on resource: "...)
+	b = q.appendARN(b)
+	switch {
+	case !q.in.classic:
+		b = append(b, q.outcome.Suffix()...)
+	case q.outcome.Effect == policy.ExplicitDeny:
+		b = append(b, " with an explicit deny"...)
 	}
 	return `{"Message":` + quote(string(b)) + `}`
-}
-
-// notKeyValue is AWS's complaint about an Authorization header that is no
-// signature: it names the first part that should have been key=value.
-func notKeyValue(value string) string {
-	part := value
-	if _, after, ok := strings.Cut(value, " "); ok {
-		part = strings.TrimSpace(after)
-	}
-	part, _, _ = strings.Cut(part, ",")
-	return "'" + part + "' not a valid key=value pair (missing equal-sign) in Authorization header: '" + value + "'."
 }
 
 // quote writes a JSON string; unlike encoding/json's default it leaves <, > and

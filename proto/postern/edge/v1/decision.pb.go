@@ -54,7 +54,9 @@ type Decision struct {
 	Shortened []string `protobuf:"bytes,19,rep,name=shortened,proto3" json:"shortened,omitempty"`
 	// The policies that were evaluated, in that order; none if the request was
 	// refused before.
-	Policies      []*PolicyEvidence `protobuf:"bytes,20,rep,name=policies,proto3" json:"policies,omitempty"`
+	Policies []*PolicyEvidence `protobuf:"bytes,20,rep,name=policies,proto3" json:"policies,omitempty"`
+	// The access key that the request was signed with, or claims to be.
+	AccessKey     string `protobuf:"bytes,21,opt,name=access_key,json=accessKey,proto3" json:"access_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -229,10 +231,19 @@ func (x *Decision) GetPolicies() []*PolicyEvidence {
 	return nil
 }
 
+func (x *Decision) GetAccessKey() string {
+	if x != nil {
+		return x.AccessKey
+	}
+	return ""
+}
+
 // PolicyEvidence is what one policy said about a request.
 type PolicyEvidence struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Kind  string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"` // resource, endpoint
+	Kind  string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"` // resource, endpoint, identity, boundary, session
+	// Of several policies of a kind: which one. A managed policy has its ARN.
+	Name string `protobuf:"bytes,9,opt,name=name,proto3" json:"name,omitempty"`
 	// This policy's word is why the request was refused.
 	Decided bool   `protobuf:"varint,2,opt,name=decided,proto3" json:"decided,omitempty"`
 	Effect  string `protobuf:"bytes,3,opt,name=effect,proto3" json:"effect,omitempty"` // allow, explicit-deny, silent
@@ -280,6 +291,13 @@ func (*PolicyEvidence) Descriptor() ([]byte, []int) {
 func (x *PolicyEvidence) GetKind() string {
 	if x != nil {
 		return x.Kind
+	}
+	return ""
+}
+
+func (x *PolicyEvidence) GetName() string {
+	if x != nil {
+		return x.Name
 	}
 	return ""
 }
@@ -400,7 +418,7 @@ var File_postern_edge_v1_decision_proto protoreflect.FileDescriptor
 
 const file_postern_edge_v1_decision_proto_rawDesc = "" +
 	"\n" +
-	"\x1epostern/edge/v1/decision.proto\x12\x0fpostern.edge.v1\"\xb3\x04\n" +
+	"\x1epostern/edge/v1/decision.proto\x12\x0fpostern.edge.v1\"\xd2\x04\n" +
 	"\bDecision\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04edge\x18\x02 \x01(\tR\x04edge\x12$\n" +
@@ -423,9 +441,12 @@ const file_postern_edge_v1_decision_proto_rawDesc = "" +
 	"\x06source\x18\x11 \x01(\tR\x06source\x12\x1c\n" +
 	"\tprincipal\x18\x12 \x01(\tR\tprincipal\x12\x1c\n" +
 	"\tshortened\x18\x13 \x03(\tR\tshortened\x12;\n" +
-	"\bpolicies\x18\x14 \x03(\v2\x1f.postern.edge.v1.PolicyEvidenceR\bpolicies\"\xde\x01\n" +
+	"\bpolicies\x18\x14 \x03(\v2\x1f.postern.edge.v1.PolicyEvidenceR\bpolicies\x12\x1d\n" +
+	"\n" +
+	"access_key\x18\x15 \x01(\tR\taccessKey\"\xf2\x01\n" +
 	"\x0ePolicyEvidence\x12\x12\n" +
-	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04name\x18\t \x01(\tR\x04name\x12\x18\n" +
 	"\adecided\x18\x02 \x01(\bR\adecided\x12\x16\n" +
 	"\x06effect\x18\x03 \x01(\tR\x06effect\x12\x1c\n" +
 	"\tstatement\x18\x04 \x01(\x05R\tstatement\x12\x10\n" +
