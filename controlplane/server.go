@@ -149,11 +149,11 @@ func New(cfg Config) (*Server, error) {
 		Logger:     cfg.Logger,
 		Registerer: cfg.Registerer,
 	})
-	if err := s.publish(); err != nil {
-		return nil, err
-	}
 	keyring, err := cfg.CA.Keyring()
 	if err != nil {
+		return nil, err
+	}
+	if err := s.publish(keyring); err != nil {
 		return nil, err
 	}
 	s.services(keyring)
@@ -166,14 +166,14 @@ func loopback(a net.Addr) bool {
 }
 
 // publish assembles what carries Views to the places, and the barrier.
-func (s *Server) publish() error {
+func (s *Server) publish(keyring *pki.Keyring) error {
 	s.barrier = publish.NewBarrier(publish.BarrierConfig{View: s.leaderView, Store: s.node.Store(), Term: s.node.Term})
 	var err error
 	s.publisher, err = publish.New(publish.Config{
 		Node:  s.cfg.ID,
 		Store: s.node.Store(),
 		Sources: map[syncv1.Domain]snapshot.Source{
-			syncv1.Domain_DOMAIN_EDGE: snapshot.NewBuilder(),
+			syncv1.Domain_DOMAIN_EDGE: snapshot.NewBuilder(snapshot.Config{Keyring: keyring, Logger: s.cfg.Logger.With("component", "snapshot", "node", s.cfg.ID)}),
 			syncv1.Domain_DOMAIN_DNS:  dnsfeed.NewBuilder(),
 		},
 		Signer:          s.cfg.Identity,
@@ -312,6 +312,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.node.Run(inner) })
 	g.Go(func() error { return s.publisher.Run(inner) })
 	g.Go(func() error { return s.follow(inner) })
+	g.Go(func() error { return s.days(inner) })
 	g.Go(func() error {
 		if err := s.grpc.Serve(s.splitter.Listener(alpnGRPC)); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			return fmt.Errorf("serve gRPC: %w", err)

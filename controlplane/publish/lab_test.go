@@ -126,8 +126,8 @@ func (l *lab) start(id string) *node {
 	n.pub, err = publish.New(publish.Config{
 		Node: id, Store: n.store, Signer: identity, Barrier: n.barrier,
 		Sources: map[syncv1.Domain]snapshot.Source{
-			syncv1.Domain_DOMAIN_EDGE: snapshot.NewBuilder(),
-			syncv1.Domain_DOMAIN_DNS:  snapshot.NewBuilder(),
+			syncv1.Domain_DOMAIN_EDGE: snapshot.NewBuilder(snapshot.Config{}),
+			syncv1.Domain_DOMAIN_DNS:  snapshot.NewBuilder(snapshot.Config{}),
 		},
 		Register: l.register,
 		Leader: func() (grpc.ClientConnInterface, bool) {

@@ -18,6 +18,13 @@ func apiName(id string) string { return "api/" + id }
 // api offers what takes effect without a deployment: the endpoint type.
 func (b *Builder) api(k state.Key, r *statev1.Record) {
 	types := r.GetRestApi().GetEndpointConfiguration().GetTypes().GetValues()
+	_, was := b.offered[apiName(k.ID)]
+	switch is := len(types) > 0; {
+	case is && !was:
+		b.counted(k.Region, 1)
+	case was && !is:
+		b.counted(k.Region, -1)
+	}
 	if len(types) == 0 {
 		b.offer(apiName(k.ID), "", nil)
 		return

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -9,12 +10,21 @@ import (
 
 	"github.com/posternhq/postern/controlplane/state"
 	"github.com/posternhq/postern/dnsprop/propagation"
+	"github.com/posternhq/postern/internal/pki"
 	edgev1 "github.com/posternhq/postern/proto/postern/edge/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
 
+// Config of a Builder.
+type Config struct {
+	// Keyring opens the secrets of access keys; nil: none are offered.
+	Keyring *pki.Keyring
+	Logger  *slog.Logger // nil: discards
+}
+
 // Builder is the Source of edge resources.
 type Builder struct {
+	cfg      Config
 	index    uint64
 	built    bool
 	asIs     bool // addresses are not translated
@@ -22,13 +32,21 @@ type Builder struct {
 	late     map[state.Key]bool // endpoints whose interfaces are late, which go by the clock
 	offered  map[string]*Resource
 	network  *network
+	callers  *callers
 	changed  map[string]*Resource
 	removed  map[string]bool
 	fullPass bool
+	// otherRegions: there are APIs in other regions than before.
+	otherRegions bool
 }
 
 // NewBuilder returns a Builder that has seen nothing.
-func NewBuilder() *Builder { return &Builder{} }
+func NewBuilder(cfg Config) *Builder {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Builder{cfg: cfg}
+}
 
 // Update implements Source.
 func (b *Builder) Update(v *state.View) (changed []*Resource, removed []string, full bool) {
@@ -38,7 +56,7 @@ func (b *Builder) Update(v *state.View) (changed []*Resource, removed []string, 
 	// An index below the last one means that another state was put in place of ours.
 	if b.fullPass = !b.built || !ok || v.Index() < b.index || asIs != b.asIs; b.fullPass {
 		b.asIs = asIs
-		b.offered, b.network, b.late = map[string]*Resource{}, newNetwork(), map[state.Key]bool{}
+		b.offered, b.network, b.late, b.callers = map[string]*Resource{}, newNetwork(), map[state.Key]bool{}, newCallers()
 		b.all(v)
 	} else {
 		b.some(v, changes)
@@ -72,14 +90,23 @@ func (b *Builder) all(v *state.View) {
 	for r := range v.All(statev1.Type_TYPE_VPC_ENDPOINT) {
 		b.endpoint(v, state.KeyOf(r.GetKey()), r)
 	}
+	callers := &touchedCallers{principals: map[state.Key]bool{}, keys: map[string]bool{}, all: true}
+	for _, kind := range []statev1.Type{statev1.Type_TYPE_USER, statev1.Type_TYPE_ROLE} {
+		for r := range v.All(kind) {
+			callers.principals[state.KeyOf(r.GetKey())] = true
+		}
+	}
+	b.callersOf(v, callers)
 }
 
 // some rebuilds what the changes touch. References are followed backwards: from
 // a deployment to the stages of its API, from an interface or a group to the
-// endpoints that use it.
+// endpoints that use it, from a policy to its users and roles and on to their
+// access keys.
 func (b *Builder) some(v *state.View, changes []state.Change) {
 	stages := map[state.Key]bool{}
 	touched := newTouched()
+	callers := &touchedCallers{principals: map[state.Key]bool{}, keys: map[string]bool{}}
 	stagesOf := func(k state.Key, apiID string) {
 		for r := range v.List(statev1.Type_TYPE_STAGE, k.Account, k.Region, apiID+"/") {
 			stages[state.KeyOf(r.GetKey())] = true
@@ -117,6 +144,8 @@ func (b *Builder) some(v *state.View, changes []state.Change) {
 			touched.users(b.network, c.Key)
 		case statev1.Type_TYPE_VPC_ENDPOINT:
 			touched.endpoints[c.Key] = true
+		default:
+			callers.changed(b.callers, c.Key)
 		}
 	}
 	for k := range stages {
@@ -132,6 +161,7 @@ func (b *Builder) some(v *state.View, changes []state.Change) {
 	for k := range touched.endpoints {
 		b.endpoint(v, k, v.Get(k))
 	}
+	b.callersOf(v, callers)
 }
 
 // offer makes m the content of a resource; a nil m withdraws it.

@@ -107,7 +107,7 @@ type feed struct {
 }
 
 func newFeed(t testing.TB) *feed {
-	return &feed{t: t, store: state.New(), builder: NewBuilder(), have: map[string]*Resource{}}
+	return &feed{t: t, store: state.New(), builder: NewBuilder(Config{}), have: map[string]*Resource{}}
 }
 
 func (f *feed) apply(puts []*statev1.Record, deletes ...*statev1.Key) {
@@ -303,7 +303,7 @@ func TestAddressesAsTheyAre(t *testing.T) {
 // makes of it at once.
 func TestFollowingEqualsStartingAnew(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		f := newFeed(nil)
+		f := newIdentityFeed(nil)
 		pick := func(name string, of ...string) string { return rapid.SampledFrom(of).Draw(t, name) }
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			a, d, v, n, g := pick("api", "a", "b"), pick("deployment", "d1", "d2"), pick("vpc", "vpc-1", "vpc-2"), pick("eni", "eni-1", "eni-2"), pick("group", "sg-1", "sg-2")
@@ -314,6 +314,7 @@ func TestFollowingEqualsStartingAnew(t *testing.T) {
 				group(v, g, rule("tcp", 443, 443, pick("source", "10.0.0.0/8", "sg-1vpc-1", "sg-2vpc-2"))),
 				eni(v, n, pick("address", "10.7.0.4", "10.7.0.5"), g), endpoint(v, "vpce-1", []string{n}, []string{g}),
 			}
+			all = append(all, identityRecords(pick)...)
 			r := rapid.SampledFrom(all).Draw(t, "record")
 			if rapid.IntRange(0, 3).Draw(t, "delete") == 0 {
 				f.apply(nil, r.GetKey())
@@ -325,7 +326,7 @@ func TestFollowingEqualsStartingAnew(t *testing.T) {
 			}
 		}
 		f.update()
-		fresh := NewBuilder()
+		fresh := NewBuilder(Config{Keyring: testKeyring()})
 		changed, _, _ := fresh.Update(f.store.View())
 		want := map[string][32]byte{}
 		for _, r := range changed {

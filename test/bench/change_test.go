@@ -90,7 +90,7 @@ func BenchmarkBuild(b *testing.B) {
 	for _, apis := range stored {
 		b.Run(fmt.Sprintf("apis=%d", apis), func(b *testing.B) {
 			s := filled(apis)
-			builder := snapshot.NewBuilder()
+			builder := snapshot.NewBuilder(snapshot.Config{})
 			builder.Update(s.View())
 			bytes, n := 0, 0
 			for b.Loop() {
@@ -189,7 +189,7 @@ func subscribe(b *testing.B, s *store, counter *wire) syncv1.EdgeSync_SubscribeC
 	barrier.SetLeading(true)
 	publisher, err := publish.New(publish.Config{
 		Node: "n1", Store: s.Store, Signer: signer, Barrier: barrier,
-		Sources: map[syncv1.Domain]snapshot.Source{syncv1.Domain_DOMAIN_EDGE: snapshot.NewBuilder()},
+		Sources: map[syncv1.Domain]snapshot.Source{syncv1.Domain_DOMAIN_EDGE: snapshot.NewBuilder(snapshot.Config{})},
 		Leader:  func() (grpc.ClientConnInterface, bool) { return nil, true },
 		Register: func(_ context.Context, req *adminv1.RegisterPlacesRequest) error {
 			for _, p := range req.GetPlaces() {

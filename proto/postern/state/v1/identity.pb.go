@@ -1018,6 +1018,52 @@ func (x *Session) GetChained() bool {
 	return false
 }
 
+// SigningDay is the day that edges have signing keys around. The leader moves it
+// on once a day, so that what edges are told stays a function of the state.
+type SigningDay struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Day           int64                  `protobuf:"varint,1,opt,name=day,proto3" json:"day,omitempty"` // since 1970-01-01, UTC
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SigningDay) Reset() {
+	*x = SigningDay{}
+	mi := &file_postern_state_v1_identity_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SigningDay) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SigningDay) ProtoMessage() {}
+
+func (x *SigningDay) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_state_v1_identity_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SigningDay.ProtoReflect.Descriptor instead.
+func (*SigningDay) Descriptor() ([]byte, []int) {
+	return file_postern_state_v1_identity_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SigningDay) GetDay() int64 {
+	if x != nil {
+		return x.Day
+	}
+	return 0
+}
+
 var File_postern_state_v1_identity_proto protoreflect.FileDescriptor
 
 const file_postern_state_v1_identity_proto_rawDesc = "" +
@@ -1117,7 +1163,10 @@ const file_postern_state_v1_identity_proto_rawDesc = "" +
 	"\x04tags\x18\r \x03(\v2\x18.postern.state.v1.IamTagR\x04tags\x12'\n" +
 	"\x0ftransitive_tags\x18\x0e \x03(\tR\x0etransitiveTags\x12'\n" +
 	"\x0fsource_identity\x18\x0f \x01(\tR\x0esourceIdentity\x12\x18\n" +
-	"\achained\x18\x10 \x01(\bR\achainedB=Z;github.com/posternhq/postern/proto/postern/state/v1;statev1b\x06proto3"
+	"\achained\x18\x10 \x01(\bR\achained\"\x1e\n" +
+	"\n" +
+	"SigningDay\x12\x10\n" +
+	"\x03day\x18\x01 \x01(\x03R\x03dayB=Z;github.com/posternhq/postern/proto/postern/state/v1;statev1b\x06proto3"
 
 var (
 	file_postern_state_v1_identity_proto_rawDescOnce sync.Once
@@ -1131,7 +1180,7 @@ func file_postern_state_v1_identity_proto_rawDescGZIP() []byte {
 	return file_postern_state_v1_identity_proto_rawDescData
 }
 
-var file_postern_state_v1_identity_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_postern_state_v1_identity_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_postern_state_v1_identity_proto_goTypes = []any{
 	(*IamAccount)(nil),    // 0: postern.state.v1.IamAccount
 	(*AccountAlias)(nil),  // 1: postern.state.v1.AccountAlias
@@ -1145,6 +1194,7 @@ var file_postern_state_v1_identity_proto_goTypes = []any{
 	(*Sealed)(nil),        // 9: postern.state.v1.Sealed
 	(*AccessKey)(nil),     // 10: postern.state.v1.AccessKey
 	(*Session)(nil),       // 11: postern.state.v1.Session
+	(*SigningDay)(nil),    // 12: postern.state.v1.SigningDay
 }
 var file_postern_state_v1_identity_proto_depIdxs = []int32{
 	4,  // 0: postern.state.v1.User.tags:type_name -> postern.state.v1.IamTag
@@ -1175,7 +1225,7 @@ func file_postern_state_v1_identity_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_state_v1_identity_proto_rawDesc), len(file_postern_state_v1_identity_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

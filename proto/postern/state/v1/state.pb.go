@@ -58,6 +58,7 @@ const (
 	Type_TYPE_MANAGED_POLICY    Type = 64 // id: name in lower case; region empty
 	Type_TYPE_ACCESS_KEY        Type = 65 // id: AKIA...; account and region empty
 	Type_TYPE_SESSION           Type = 66 // id: ASIA..., by the end of the session; account and region empty
+	Type_TYPE_SIGNING_DAY       Type = 67 // id: "day"; account and region empty
 )
 
 // Enum value maps for Type.
@@ -91,6 +92,7 @@ var (
 		64: "TYPE_MANAGED_POLICY",
 		65: "TYPE_ACCESS_KEY",
 		66: "TYPE_SESSION",
+		67: "TYPE_SIGNING_DAY",
 	}
 	Type_value = map[string]int32{
 		"TYPE_UNSPECIFIED":       0,
@@ -121,6 +123,7 @@ var (
 		"TYPE_MANAGED_POLICY":    64,
 		"TYPE_ACCESS_KEY":        65,
 		"TYPE_SESSION":           66,
+		"TYPE_SIGNING_DAY":       67,
 	}
 )
 
@@ -257,6 +260,7 @@ type Record struct {
 	//	*Record_ManagedPolicy
 	//	*Record_AccessKey
 	//	*Record_Session
+	//	*Record_SigningDay
 	Value         isRecord_Value `protobuf_oneof:"value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -563,6 +567,15 @@ func (x *Record) GetSession() *Session {
 	return nil
 }
 
+func (x *Record) GetSigningDay() *SigningDay {
+	if x != nil {
+		if x, ok := x.Value.(*Record_SigningDay); ok {
+			return x.SigningDay
+		}
+	}
+	return nil
+}
+
 type isRecord_Value interface {
 	isRecord_Value()
 }
@@ -675,6 +688,10 @@ type Record_Session struct {
 	Session *Session `protobuf:"bytes,76,opt,name=session,proto3,oneof"`
 }
 
+type Record_SigningDay struct {
+	SigningDay *SigningDay `protobuf:"bytes,77,opt,name=signing_day,json=signingDay,proto3,oneof"`
+}
+
 func (*Record_RestApi) isRecord_Value() {}
 
 func (*Record_Resource) isRecord_Value() {}
@@ -728,6 +745,8 @@ func (*Record_ManagedPolicy) isRecord_Value() {}
 func (*Record_AccessKey) isRecord_Value() {}
 
 func (*Record_Session) isRecord_Value() {}
+
+func (*Record_SigningDay) isRecord_Value() {}
 
 // Guard is a precondition: the record's modify index, or 0 for "absent".
 type Guard struct {
@@ -3046,7 +3065,7 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\x04type\x18\x01 \x01(\x0e2\x16.postern.state.v1.TypeR\x04type\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06region\x18\x03 \x01(\tR\x06region\x12\x0e\n" +
-	"\x02id\x18\x04 \x01(\tR\x02id\"\xef\r\n" +
+	"\x02id\x18\x04 \x01(\tR\x02id\"\xb0\x0e\n" +
 	"\x06Record\x12'\n" +
 	"\x03key\x18\x01 \x01(\v2\x15.postern.state.v1.KeyR\x03key\x12!\n" +
 	"\fcreate_index\x18\x02 \x01(\x04R\vcreateIndex\x12!\n" +
@@ -3085,7 +3104,9 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\x0emanaged_policy\x18J \x01(\v2\x1f.postern.state.v1.ManagedPolicyH\x00R\rmanagedPolicy\x12<\n" +
 	"\n" +
 	"access_key\x18K \x01(\v2\x1b.postern.state.v1.AccessKeyH\x00R\taccessKey\x125\n" +
-	"\asession\x18L \x01(\v2\x19.postern.state.v1.SessionH\x00R\asessionB\a\n" +
+	"\asession\x18L \x01(\v2\x19.postern.state.v1.SessionH\x00R\asession\x12?\n" +
+	"\vsigning_day\x18M \x01(\v2\x1c.postern.state.v1.SigningDayH\x00R\n" +
+	"signingDayB\a\n" +
 	"\x05value\"S\n" +
 	"\x05Guard\x12'\n" +
 	"\x03key\x18\x01 \x01(\v2\x15.postern.state.v1.KeyR\x03key\x12!\n" +
@@ -3278,7 +3299,7 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\vAuditChange\x12'\n" +
 	"\x03key\x18\x01 \x01(\v2\x15.postern.state.v1.KeyR\x03key\x12\x16\n" +
 	"\x06before\x18\x02 \x01(\fR\x06before\x12\x14\n" +
-	"\x05after\x18\x03 \x01(\fR\x05after*\xb4\x04\n" +
+	"\x05after\x18\x03 \x01(\fR\x05after*\xca\x04\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rTYPE_REST_API\x10\x01\x12\x11\n" +
@@ -3312,7 +3333,8 @@ const file_postern_state_v1_state_proto_rawDesc = "" +
 	"\tTYPE_ROLE\x10?\x12\x17\n" +
 	"\x13TYPE_MANAGED_POLICY\x10@\x12\x13\n" +
 	"\x0fTYPE_ACCESS_KEY\x10A\x12\x10\n" +
-	"\fTYPE_SESSION\x10BB=Z;github.com/posternhq/postern/proto/postern/state/v1;statev1b\x06proto3"
+	"\fTYPE_SESSION\x10B\x12\x14\n" +
+	"\x10TYPE_SIGNING_DAY\x10CB=Z;github.com/posternhq/postern/proto/postern/state/v1;statev1b\x06proto3"
 
 var (
 	file_postern_state_v1_state_proto_rawDescOnce sync.Once
@@ -3376,11 +3398,12 @@ var file_postern_state_v1_state_proto_goTypes = []any{
 	(*ManagedPolicy)(nil),         // 44: postern.state.v1.ManagedPolicy
 	(*AccessKey)(nil),             // 45: postern.state.v1.AccessKey
 	(*Session)(nil),               // 46: postern.state.v1.Session
-	(*v1.Deployment)(nil),         // 47: postern.apigateway.v1.Deployment
-	(*v11.Vpc)(nil),               // 48: postern.ec2.v1.Vpc
-	(*v11.SecurityGroup)(nil),     // 49: postern.ec2.v1.SecurityGroup
-	(*v11.SecurityGroupRule)(nil), // 50: postern.ec2.v1.SecurityGroupRule
-	(*v11.VpcEndpoint)(nil),       // 51: postern.ec2.v1.VpcEndpoint
+	(*SigningDay)(nil),            // 47: postern.state.v1.SigningDay
+	(*v1.Deployment)(nil),         // 48: postern.apigateway.v1.Deployment
+	(*v11.Vpc)(nil),               // 49: postern.ec2.v1.Vpc
+	(*v11.SecurityGroup)(nil),     // 50: postern.ec2.v1.SecurityGroup
+	(*v11.SecurityGroupRule)(nil), // 51: postern.ec2.v1.SecurityGroupRule
+	(*v11.VpcEndpoint)(nil),       // 52: postern.ec2.v1.VpcEndpoint
 }
 var file_postern_state_v1_state_proto_depIdxs = []int32{
 	0,  // 0: postern.state.v1.Key.type:type_name -> postern.state.v1.Type
@@ -3412,46 +3435,47 @@ var file_postern_state_v1_state_proto_depIdxs = []int32{
 	44, // 26: postern.state.v1.Record.managed_policy:type_name -> postern.state.v1.ManagedPolicy
 	45, // 27: postern.state.v1.Record.access_key:type_name -> postern.state.v1.AccessKey
 	46, // 28: postern.state.v1.Record.session:type_name -> postern.state.v1.Session
-	1,  // 29: postern.state.v1.Guard.key:type_name -> postern.state.v1.Key
-	3,  // 30: postern.state.v1.Txn.guards:type_name -> postern.state.v1.Guard
-	2,  // 31: postern.state.v1.Txn.puts:type_name -> postern.state.v1.Record
-	1,  // 32: postern.state.v1.Txn.deletes:type_name -> postern.state.v1.Key
-	0,  // 33: postern.state.v1.Txn.wipe_keeps:type_name -> postern.state.v1.Type
-	30, // 34: postern.state.v1.Txn.audit:type_name -> postern.state.v1.AuditEvent
-	4,  // 35: postern.state.v1.Entry.txns:type_name -> postern.state.v1.Txn
-	7,  // 36: postern.state.v1.RaftSnapshotFrame.header:type_name -> postern.state.v1.RaftSnapshotHeader
-	8,  // 37: postern.state.v1.RaftSnapshotFrame.records:type_name -> postern.state.v1.RaftSnapshotRecords
-	9,  // 38: postern.state.v1.RaftSnapshotFrame.trailer:type_name -> postern.state.v1.RaftSnapshotTrailer
-	2,  // 39: postern.state.v1.RaftSnapshotRecords.records:type_name -> postern.state.v1.Record
-	47, // 40: postern.state.v1.Deployment.deployment:type_name -> postern.apigateway.v1.Deployment
-	32, // 41: postern.state.v1.Deployment.rest_api:type_name -> postern.apigateway.v1.RestApi
-	33, // 42: postern.state.v1.Deployment.resources:type_name -> postern.apigateway.v1.Resource
-	36, // 43: postern.state.v1.Deployment.models:type_name -> postern.apigateway.v1.Model
-	37, // 44: postern.state.v1.Deployment.request_validators:type_name -> postern.apigateway.v1.RequestValidator
-	48, // 45: postern.state.v1.Vpc.vpc:type_name -> postern.ec2.v1.Vpc
-	49, // 46: postern.state.v1.SecurityGroup.group:type_name -> postern.ec2.v1.SecurityGroup
-	50, // 47: postern.state.v1.SecurityGroup.rules:type_name -> postern.ec2.v1.SecurityGroupRule
-	51, // 48: postern.state.v1.VpcEndpoint.endpoint:type_name -> postern.ec2.v1.VpcEndpoint
-	14, // 49: postern.state.v1.VpcEndpoint.late:type_name -> postern.state.v1.LateInterface
-	16, // 50: postern.state.v1.Settings.dns_clock:type_name -> postern.state.v1.DnsClock
-	28, // 51: postern.state.v1.Settings.custom_dns_profile:type_name -> postern.state.v1.DnsProfile
-	19, // 52: postern.state.v1.RecordChange.before:type_name -> postern.state.v1.RRset
-	19, // 53: postern.state.v1.RecordChange.after:type_name -> postern.state.v1.RRset
-	20, // 54: postern.state.v1.DnsChange.records:type_name -> postern.state.v1.RecordChange
-	28, // 55: postern.state.v1.DnsChange.custom_profile:type_name -> postern.state.v1.DnsProfile
-	22, // 56: postern.state.v1.DnsChange.zone:type_name -> postern.state.v1.ZoneRef
-	24, // 57: postern.state.v1.HostedZone.vpcs:type_name -> postern.state.v1.ZoneVpc
-	26, // 58: postern.state.v1.ResourceRecordSet.alias:type_name -> postern.state.v1.ZoneAlias
-	29, // 59: postern.state.v1.DnsProfile.enqueue:type_name -> postern.state.v1.DelayDistribution
-	29, // 60: postern.state.v1.DnsProfile.sync:type_name -> postern.state.v1.DelayDistribution
-	29, // 61: postern.state.v1.DnsProfile.endpoint:type_name -> postern.state.v1.DelayDistribution
-	31, // 62: postern.state.v1.AuditEvent.changes:type_name -> postern.state.v1.AuditChange
-	1,  // 63: postern.state.v1.AuditChange.key:type_name -> postern.state.v1.Key
-	64, // [64:64] is the sub-list for method output_type
-	64, // [64:64] is the sub-list for method input_type
-	64, // [64:64] is the sub-list for extension type_name
-	64, // [64:64] is the sub-list for extension extendee
-	0,  // [0:64] is the sub-list for field type_name
+	47, // 29: postern.state.v1.Record.signing_day:type_name -> postern.state.v1.SigningDay
+	1,  // 30: postern.state.v1.Guard.key:type_name -> postern.state.v1.Key
+	3,  // 31: postern.state.v1.Txn.guards:type_name -> postern.state.v1.Guard
+	2,  // 32: postern.state.v1.Txn.puts:type_name -> postern.state.v1.Record
+	1,  // 33: postern.state.v1.Txn.deletes:type_name -> postern.state.v1.Key
+	0,  // 34: postern.state.v1.Txn.wipe_keeps:type_name -> postern.state.v1.Type
+	30, // 35: postern.state.v1.Txn.audit:type_name -> postern.state.v1.AuditEvent
+	4,  // 36: postern.state.v1.Entry.txns:type_name -> postern.state.v1.Txn
+	7,  // 37: postern.state.v1.RaftSnapshotFrame.header:type_name -> postern.state.v1.RaftSnapshotHeader
+	8,  // 38: postern.state.v1.RaftSnapshotFrame.records:type_name -> postern.state.v1.RaftSnapshotRecords
+	9,  // 39: postern.state.v1.RaftSnapshotFrame.trailer:type_name -> postern.state.v1.RaftSnapshotTrailer
+	2,  // 40: postern.state.v1.RaftSnapshotRecords.records:type_name -> postern.state.v1.Record
+	48, // 41: postern.state.v1.Deployment.deployment:type_name -> postern.apigateway.v1.Deployment
+	32, // 42: postern.state.v1.Deployment.rest_api:type_name -> postern.apigateway.v1.RestApi
+	33, // 43: postern.state.v1.Deployment.resources:type_name -> postern.apigateway.v1.Resource
+	36, // 44: postern.state.v1.Deployment.models:type_name -> postern.apigateway.v1.Model
+	37, // 45: postern.state.v1.Deployment.request_validators:type_name -> postern.apigateway.v1.RequestValidator
+	49, // 46: postern.state.v1.Vpc.vpc:type_name -> postern.ec2.v1.Vpc
+	50, // 47: postern.state.v1.SecurityGroup.group:type_name -> postern.ec2.v1.SecurityGroup
+	51, // 48: postern.state.v1.SecurityGroup.rules:type_name -> postern.ec2.v1.SecurityGroupRule
+	52, // 49: postern.state.v1.VpcEndpoint.endpoint:type_name -> postern.ec2.v1.VpcEndpoint
+	14, // 50: postern.state.v1.VpcEndpoint.late:type_name -> postern.state.v1.LateInterface
+	16, // 51: postern.state.v1.Settings.dns_clock:type_name -> postern.state.v1.DnsClock
+	28, // 52: postern.state.v1.Settings.custom_dns_profile:type_name -> postern.state.v1.DnsProfile
+	19, // 53: postern.state.v1.RecordChange.before:type_name -> postern.state.v1.RRset
+	19, // 54: postern.state.v1.RecordChange.after:type_name -> postern.state.v1.RRset
+	20, // 55: postern.state.v1.DnsChange.records:type_name -> postern.state.v1.RecordChange
+	28, // 56: postern.state.v1.DnsChange.custom_profile:type_name -> postern.state.v1.DnsProfile
+	22, // 57: postern.state.v1.DnsChange.zone:type_name -> postern.state.v1.ZoneRef
+	24, // 58: postern.state.v1.HostedZone.vpcs:type_name -> postern.state.v1.ZoneVpc
+	26, // 59: postern.state.v1.ResourceRecordSet.alias:type_name -> postern.state.v1.ZoneAlias
+	29, // 60: postern.state.v1.DnsProfile.enqueue:type_name -> postern.state.v1.DelayDistribution
+	29, // 61: postern.state.v1.DnsProfile.sync:type_name -> postern.state.v1.DelayDistribution
+	29, // 62: postern.state.v1.DnsProfile.endpoint:type_name -> postern.state.v1.DelayDistribution
+	31, // 63: postern.state.v1.AuditEvent.changes:type_name -> postern.state.v1.AuditChange
+	1,  // 64: postern.state.v1.AuditChange.key:type_name -> postern.state.v1.Key
+	65, // [65:65] is the sub-list for method output_type
+	65, // [65:65] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_postern_state_v1_state_proto_init() }
@@ -3488,6 +3512,7 @@ func file_postern_state_v1_state_proto_init() {
 		(*Record_ManagedPolicy)(nil),
 		(*Record_AccessKey)(nil),
 		(*Record_Session)(nil),
+		(*Record_SigningDay)(nil),
 	}
 	file_postern_state_v1_state_proto_msgTypes[5].OneofWrappers = []any{
 		(*RaftSnapshotFrame_Header)(nil),
