@@ -32,12 +32,14 @@ type decisionJSON struct {
 	VPC          string         `json:"vpc,omitempty"`
 	Source       string         `json:"source"`
 	Principal    string         `json:"principal,omitempty"`
+	AccessKeyID  string         `json:"access_key_id,omitempty"`
 	Shortened    []string       `json:"shortened,omitempty"`
 	Policies     []evidenceJSON `json:"policies"`
 }
 
 type evidenceJSON struct {
 	Kind        string          `json:"kind"`
+	Name        string          `json:"name,omitempty"`
 	Decided     bool            `json:"decided"`
 	Effect      string          `json:"effect"`
 	Statement   *int32          `json:"statement,omitempty"`
@@ -73,12 +75,12 @@ func decisionOf(d *edgev1.Decision) decisionJSON {
 		Result: d.GetResult(), Reason: d.GetReason(), RequestID: d.GetRequestId(),
 		Host: d.GetHost(), Method: d.GetMethod(), Path: d.GetPath(),
 		APIID: d.GetApiId(), Stage: d.GetStage(), DeploymentID: d.GetDeploymentId(), ResourcePath: d.GetResourcePath(),
-		Endpoint: d.GetEndpoint(), VPC: d.GetVpc(), Source: d.GetSource(), Principal: d.GetPrincipal(),
+		Endpoint: d.GetEndpoint(), VPC: d.GetVpc(), Source: d.GetSource(), Principal: d.GetPrincipal(), AccessKeyID: d.GetAccessKey(),
 		Shortened: d.GetShortened(), Policies: []evidenceJSON{},
 	}
 	for _, p := range d.GetPolicies() {
 		e := evidenceJSON{
-			Kind: p.GetKind(), Decided: p.GetDecided(), Effect: p.GetEffect(), Sid: p.GetSid(),
+			Kind: p.GetKind(), Name: p.GetName(), Decided: p.GetDecided(), Effect: p.GetEffect(), Sid: p.GetSid(),
 			Explanation: p.GetExplanation(), Unexplained: p.GetUnexplained(),
 		}
 		if i := p.GetStatement(); i >= 0 {
@@ -116,6 +118,9 @@ func writeDecision(w io.Writer, d *edgev1.Decision) {
 		{"from", from},
 		{"caller", who},
 	}
+	if d.GetAccessKey() != "" {
+		rows = append(rows, []string{"access key", d.GetAccessKey()})
+	}
 	if len(d.GetShortened()) > 0 {
 		rows = append(rows, []string{"shortened", strings.Join(d.GetShortened(), ", ")})
 	}
@@ -125,7 +130,14 @@ func writeDecision(w io.Writer, d *edgev1.Decision) {
 		if p.GetDecided() {
 			word = ", which decided"
 		}
-		fmt.Fprintf(w, "\nThe %s policy%s\n\n", p.GetKind(), word)
+		title := p.GetKind() + " policy"
+		if p.GetKind() == "boundary" {
+			title = "permissions boundary"
+		}
+		if p.GetName() != "" {
+			title += " " + p.GetName()
+		}
+		fmt.Fprintf(w, "\nThe %s%s\n\n", title, word)
 		text := p.GetText()
 		if p.GetUnexplained() != "" {
 			text = p.GetEffect()
