@@ -55,6 +55,10 @@ procs: ## real processes, killed
 bench: ## the speed and size of issue-stated paths, side by side with their limits
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -timeout 30m ./test/bench
 
+.PHONY: bench-edge
+bench-edge: ## an edge beside a bare server, and signed requests beside unsigned ones
+	$(GO) test -run '^$$' -bench Edge -benchtime $(BENCHTIME) ./test/bench
+
 .PHONY: bench-policy
 bench-policy: ## the policy engine beside its limit and other engines, about three minutes
 	cd test/bench/policy && $(GO) run . $(BENCHPOLICY)
