@@ -7,6 +7,10 @@
 // its first byte by package vpce and can't be changed by what it says. What is
 // undecided is denied.
 //
+// Of methods with AWS_IAM the signature is verified first, by keys that are good
+// for one day and region each (secrets are not here), and the policies of its
+// owner are asked beside those of API and endpoint.
+//
 // Install and ServeHTTP may be called from any number of goroutines, Install in
 // the order of versions. After Install has returned, no request that begins is
 // decided by an older table, and every new listener accepts connections.

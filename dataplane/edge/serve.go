@@ -298,6 +298,12 @@ func (e *Edge) logRefusal(ctx context.Context, q *request, r *http.Request, v ve
 	if a := q.arrival; a != nil {
 		attrs = append(attrs, slog.String("endpoint", a.Endpoint), slog.String("vpc", a.VPC), slog.String("source", a.Source.String()))
 	}
+	if q.claimed != nil {
+		attrs = append(attrs, slog.String("access_key_id", q.claimed.AccessKeyID))
+	}
+	if q.caller != nil {
+		attrs = append(attrs, slog.String("principal", q.caller.Principal.ARN))
+	}
 	if q.api != nil {
 		attrs = append(attrs, slog.String("api_id", q.api.ID), slog.String("path", q.path))
 	}

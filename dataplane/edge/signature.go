@@ -126,10 +126,14 @@ func (q *request) readBody(r *http.Request) (sum sigv4.Payload, v verdict) {
 	return sha256.Sum256(body), allowed
 }
 
+// roomAtOnce is how much room a body gets because it is announced; for more of
+// it, more has to come.
+const roomAtOnce = 64 << 10
+
 // readAll is io.ReadAll with room for what is announced.
 func readAll(r io.Reader, announced int64) ([]byte, error) {
 	var b bytes.Buffer
-	b.Grow(int(max(announced, 0)) + bytes.MinRead)
+	b.Grow(int(min(max(announced, 0), roomAtOnce)) + bytes.MinRead)
 	_, err := b.ReadFrom(r)
 	return b.Bytes(), err
 }

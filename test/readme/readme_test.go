@@ -77,7 +77,7 @@ func TestTour(t *testing.T) {
 	}
 	printed := session(t, script)
 	for want, times := range map[string]int{
-		`[{"id": 1, "type": "cat"}]`: 2, // by the private DNS name and by the alias
+		`[{"id": 1, "type": "cat"}]`: 3, // by the private DNS name, by the alias, and signed
 		"no such name out here":      1,
 		"edge2":                      1,
 		"NOERROR":                    1, // by Route 53's own test of a hosted zone
@@ -85,6 +85,8 @@ func TestTour(t *testing.T) {
 		"arn:aws:iam::123456789012:user/team/alice":        2, // when made, and by her key
 		"arn:aws:sts::444455556666:assumed-role/shared/s1": 1,
 		"secret access key":                                1,
+		"Missing Authentication Token":                     1,
+		"The security token included in the request is in": 1, // by a key that was taken away
 	} {
 		if got := strings.Count(printed, want); got < times {
 			t.Errorf("the tour printed %q %d times, want %d:\n%s", want, got, times, printed)
