@@ -161,56 +161,65 @@ func byCurl(t *testing.T, c *procs.Cluster, w *tenant.Tenant, edge *procs.Proces
 	return answers
 }
 
-// byPython signs with botocore, which is what AWS's SDK for Python signs with.
-func byPython(t *testing.T, c *procs.Cluster, w *tenant.Tenant, edge *procs.Process, credentials []credential) (answers []answer) {
-	t.Helper()
-	list := make([][3]string, len(credentials))
-	for i, cred := range credentials {
-		list[i] = [3]string{cred.id, cred.secret, cred.token}
+// byScript has a script beside this file sign and send.
+func byScript(program string, args ...string) signer {
+	return func(t *testing.T, c *procs.Cluster, w *tenant.Tenant, edge *procs.Process, credentials []credential) (answers []answer) {
+		t.Helper()
+		list := make([][3]string, len(credentials))
+		for i, cred := range credentials {
+			list[i] = [3]string{cred.id, cred.secret, cred.token}
+		}
+		question, err := json.Marshal(map[string]any{
+			"ca": filepath.Join(c.Dir, "ca.pem"), "host": w.Name, "path": signedPath, "region": "us-west-2",
+			"from": w.Bind, "address": w.ENI, "port": edge.Port, "credentials": list,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		run := exec.CommandContext(within(t, patience), program, args...)
+		var stderr bytes.Buffer
+		run.Stdin, run.Stderr = bytes.NewReader(question), &stderr
+		out, err := run.Output()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", program, err, stderr.String())
+		}
+		var got [][2]any
+		if err := json.Unmarshal(out, &got); err != nil || len(got) != len(credentials) {
+			t.Fatalf("%s printed %s", program, out)
+		}
+		for _, a := range got {
+			status, _ := a[0].(float64)
+			body, _ := a[1].(string)
+			answers = append(answers, answer{int(status), body})
+		}
+		return answers
 	}
-	question, err := json.Marshal(map[string]any{
-		"ca": filepath.Join(c.Dir, "ca.pem"), "host": w.Name, "path": signedPath, "region": "us-west-2",
-		"from": w.Bind, "address": w.ENI, "port": edge.Port, "credentials": list,
-	})
+}
+
+// signer asks with each of the credentials at one edge.
+type signer func(t *testing.T, c *procs.Cluster, w *tenant.Tenant, edge *procs.Process, credentials []credential) []answer
+
+// signers are the clients whose signatures edges must take, as far as they are here.
+func signers(t *testing.T) map[string]signer {
+	t.Helper()
+	all := map[string]signer{"Go": byGo}
+	add := func(name string, there bool, s signer) {
+		if there {
+			all[name] = s
+			return
+		}
+		t.Run(name, func(t *testing.T) { optional.Missing(t, "the signer is not installed") })
+	}
+	help, err := exec.CommandContext(within(t, patience), "curl", "--help", "all").Output()
+	add("curl", err == nil && bytes.Contains(help, []byte("--aws-sigv4")), byCurl)
+	err = exec.CommandContext(within(t, patience), "python3", "-c", "import botocore.auth").Run()
+	add("Python", err == nil, byScript("python3", "testdata/sign.py"))
+	clients, err := filepath.Abs("../conformance/clients")
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := exec.CommandContext(within(t, patience), "python3", "testdata/sign.py")
-	var stderr bytes.Buffer
-	run.Stdin, run.Stderr = bytes.NewReader(question), &stderr
-	out, err := run.Output()
-	if err != nil {
-		t.Fatalf("python3: %v\n%s", err, stderr.String())
-	}
-	var got [][2]any
-	if err := json.Unmarshal(out, &got); err != nil {
-		t.Fatalf("python3 printed %s", out)
-	}
-	for _, a := range got {
-		status, _ := a[0].(float64)
-		body, _ := a[1].(string)
-		answers = append(answers, answer{int(status), body})
-	}
-	return answers
-}
-
-// signers are clients whose signatures edges must take.
-func signers(t *testing.T) map[string]func(*testing.T, *procs.Cluster, *tenant.Tenant, *procs.Process, []credential) []answer {
-	t.Helper()
-	all := map[string]func(*testing.T, *procs.Cluster, *tenant.Tenant, *procs.Process, []credential) []answer{"Go": byGo}
-	if help, err := exec.CommandContext(within(t, patience), "curl", "--help", "all").Output(); err == nil && bytes.Contains(help, []byte("--aws-sigv4")) {
-		all["curl"] = byCurl
-	} else {
-		t.Log("curl is not there, or does not sign")
-	}
-	if exec.CommandContext(within(t, patience), "python3", "-c", "import botocore.auth").Run() == nil {
-		all["Python"] = byPython
-	} else {
-		t.Log("botocore is not there")
-	}
-	if len(all) < 3 {
-		t.Run("other signers", func(t *testing.T) { optional.Missing(t, "curl --aws-sigv4 or botocore is not there") })
-	}
+	err = exec.CommandContext(within(t, patience), "node", "-e", "require('node:module').createRequire(process.argv[1] + '/')('@smithy/signature-v4')", clients).Run()
+	add("JavaScript", err == nil, byScript("node", "testdata/sign.js", clients))
 	return all
 }
 
