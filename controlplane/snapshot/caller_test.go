@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"sync"
 	"testing"
@@ -212,4 +213,22 @@ func identityRecords(pick func(name string, of ...string) string) []*statev1.Rec
 		policyRecord(pick("policy", "Read", "Write"), pick("document", "one", "two")),
 		dayRecord(day + int64(len(pick("day", "", "1", "22")))),
 	}
+}
+
+// A new day derives all keys anew; it must stay far from being felt.
+func BenchmarkBuilderNewDay(b *testing.B) {
+	f := newIdentityFeed(b)
+	records := []*statev1.Record{restAPI("a", "PRIVATE"), userRecord("bob", "AIDA1", nil)}
+	for i := range 10_000 {
+		records = append(records, keyRecord(fmt.Sprintf("AKIA%d", i), "bob", nil))
+	}
+	f.apply(records)
+	f.update()
+	n := day
+	for b.Loop() {
+		n++
+		f.apply(puts(dayRecord(n)))
+		f.update()
+	}
+	b.ReportMetric(float64(len(f.have["key/AKIA1"].Body)), "bytes/key")
 }
