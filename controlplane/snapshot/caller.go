@@ -11,12 +11,12 @@ import (
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
 )
 
-// Edges get signing keys for yesterday, since clocks differ and a presigned URL
-// lives on, today, and the days that they are to last without a control plane.
-// Which day is today is in the state: the leader writes it (SigningDay), and a
-// key made after that was made today.
+// Edges get signing keys for the days on which a presigned URL may have been
+// signed that is still good (sigv4.MaxExpires), today, and the days that they
+// are to last without a control plane. Which day is today is in the state: the
+// leader writes it (SigningDay), and a key made after that was made today.
 const (
-	daysBefore = 1
+	daysBefore = 7
 	daysAhead  = 7
 
 	daySeconds     = 24 * 60 * 60
@@ -237,7 +237,7 @@ func (b *Builder) keyMessage(v *state.View, id string, regions []string) *edgev1
 	p := h.Principal()
 	m := &edgev1.AccessKey{
 		Id: id, Account: h.Account, Type: string(p.Type), UserId: p.UserID, UserName: p.UserName,
-		Arn: p.ARN, RoleArn: p.RoleARN, Tags: p.Tags, FirstDay: int32(today - daysBefore),
+		Arn: p.ARN, RoleArn: p.RoleARN, Tags: p.Tags,
 	}
 	switch {
 	case h.Role != nil:
@@ -245,13 +245,15 @@ func (b *Builder) keyMessage(v *state.View, id string, regions []string) *edgev1
 	case h.User != nil:
 		m.PrincipalId = h.User.GetId()
 	}
-	last := today + daysAhead
+	// Nothing was signed before there was a key, but by a clock that is slow.
+	first, last := max(today-daysBefore, DayOf(h.IssuedAt)-1), today+daysAhead
+	m.FirstDay = int32(first)
 	if s := h.Session; s != nil {
 		m.Session = sessionMessage(s)
 		last = min(last, s.GetExpiresAt()/daySeconds)
 	}
 	for _, region := range regions {
-		m.SigningKeys = append(m.SigningKeys, signingKeys(secret, region, today-daysBefore, last))
+		m.SigningKeys = append(m.SigningKeys, signingKeys(secret, region, first, last))
 	}
 	return m
 }

@@ -188,8 +188,16 @@ func TestKeyContent(t *testing.T) {
 	if n := len(m.SigningKeys[0].Keys) / 32; n != 9 || m.FirstDay != int32(day-1) || m.Session != nil || m.Type != "Account" {
 		t.Errorf("%d days from %d: %v", n, m.FirstDay, &m)
 	}
+	// Days that are past stay as long as a presigned URL of theirs may.
+	f.step("key/AKIA0", puts(keyRecord("AKIA0", "", func(k *statev1.AccessKey) { k.CreatedAt = noon - 100*daySeconds }), dayRecord(day)))
+	if err := proto.Unmarshal(f.have["key/AKIA0"].Body, &m); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(m.SigningKeys[0].Keys) / 32; n != 15 || m.FirstDay != int32(day-7) {
+		t.Errorf("%d days from %d", n, m.FirstDay)
+	}
 	// A session that has ended is dropped with its day.
-	f.step("key/AKIA0 key/ASIA1", puts(dayRecord(day+1)))
+	f.step("key/AKIA0", puts(dayRecord(day+1)))
 	f.step("key/AKIA0 -key/ASIA1", puts(dayRecord(day+2)))
 	// A secret that can't be opened is that of no key, and of this one only.
 	f.step("-key/AKIA0", puts(keyRecord("AKIA0", "", func(k *statev1.AccessKey) { k.Secret.Box[20] ^= 1 })))

@@ -251,8 +251,11 @@ func ofOutcome(o policy.Outcome) verdict {
 	if o.Allowed() {
 		return allowed
 	}
-	pair := denialsBySource[o.Source]
-	if o.Effect == policy.ExplicitDeny {
+	pair, ok := denialsBySource[o.Source]
+	switch {
+	case !ok:
+		return policySilent // never: no other policies are asked
+	case o.Effect == policy.ExplicitDeny:
 		return pair.deny
 	}
 	return pair.silent
