@@ -80,10 +80,10 @@ func (s signer) request(t testing.TB, method, url, body string) *http.Request {
 
 func today() int32 { return int32(time.Now().Unix() / 86400) }
 
-// signingKeys are those of yesterday to the day in a week.
+// signingKeys are those of the day a week ago to the day in a week.
 func signingKeys(secret, region string) *edgev1.SigningKeys {
 	m := &edgev1.SigningKeys{Region: region}
-	for day := today() - 1; day <= today()+7; day++ {
+	for day := today() - 7; day <= today()+7; day++ {
 		key := sigv4.DeriveKey(secret, time.Unix(int64(day)*86400, 0).UTC().Format("20060102"), region, service)
 		m.Keys = append(m.Keys, key[:]...)
 	}
@@ -93,7 +93,7 @@ func signingKeys(secret, region string) *edgev1.SigningKeys {
 // key adds an access key to the world.
 func (w *world) key(m *edgev1.AccessKey) signer {
 	s := signer{id: m.Id, secret: "secret of " + m.Id}
-	m.FirstDay, m.SigningKeys = today()-1, []*edgev1.SigningKeys{signingKeys(s.secret, region)}
+	m.FirstDay, m.SigningKeys = today()-7, []*edgev1.SigningKeys{signingKeys(s.secret, region)}
 	if m.Session != nil {
 		s.token = "token of " + m.Id
 		sum := sha256.Sum256([]byte(s.token))

@@ -106,6 +106,41 @@ func TestSignatureErrors(t *testing.T) {
 	}
 }
 
+// A presigned URL is good for as long as it says, a week at most.
+func TestPresignedForDays(t *testing.T) {
+	w := newWorld()
+	w.signedMethods()
+	bob := w.user(account, "bob", document("Allow", ""))
+	e := w.edge(t)
+	const day = 24 * time.Hour
+	for _, tt := range []struct {
+		ago     time.Duration
+		expires string
+		want    string
+	}{
+		{3 * day, "604800", `{"mock":200}`},
+		{7*day - time.Hour, "604800", `{"mock":200}`},
+		{3 * day, "172800", `{"message":"Signature expired: `},
+		{time.Hour, "604801", `{"message":"X-Amz-Expires must be`},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", petsURL+"?X-Amz-Expires="+tt.expires, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+		signed, _, err := v4.NewSigner().PresignHTTP(t.Context(), bob.credentials(), r, empty, service, region, time.Now().Add(-tt.ago))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err = http.NewRequestWithContext(t.Context(), "GET", signed, nil); err != nil {
+			t.Fatal(err)
+		}
+		if res := serveFrom(e, viaA, received(t, r)); !strings.HasPrefix(res.Body.String(), tt.want) {
+			t.Errorf("%v ago, for %s s: %d %s", tt.ago, tt.expires, res.Code, res.Body)
+		}
+	}
+}
+
 type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
