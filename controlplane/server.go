@@ -104,6 +104,7 @@ type Server struct {
 	clear     *grpc.Server
 	http      *http.Server
 	settled   atomic.Bool
+	writes    service.Config // of what the node writes by itself
 }
 
 // New assembles a node; nothing is started before Run.
@@ -246,6 +247,7 @@ func (s *Server) leaderConn() (conn grpc.ClientConnInterface, self bool) {
 // services registers every service with the chain of interceptors.
 func (s *Server) services(keyring *pki.Keyring) {
 	cfg := service.Config{Cluster: proposer{s.node}, Logger: s.cfg.Logger, Keyring: keyring}
+	s.writes = cfg
 	apigatewayv1.RegisterApiGatewayServer(s.rpc, service.NewAPIGateway(cfg))
 	ec2v1.RegisterEC2Server(s.rpc, service.NewEC2(cfg))
 	iamv1.RegisterIAMServer(s.rpc, service.NewIAM(cfg))
@@ -312,7 +314,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.node.Run(inner) })
 	g.Go(func() error { return s.publisher.Run(inner) })
 	g.Go(func() error { return s.follow(inner) })
-	g.Go(func() error { return s.days(inner) })
+	g.Go(func() error { return s.days(inner, s.writes) })
 	g.Go(func() error {
 		if err := s.grpc.Serve(s.splitter.Listener(alpnGRPC)); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			return fmt.Errorf("serve gRPC: %w", err)

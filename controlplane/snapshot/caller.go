@@ -68,7 +68,7 @@ func (t *touchedCallers) changed(c *callers, k state.Key) {
 // callersOf rebuilds what was touched.
 func (b *Builder) callersOf(v *state.View, t *touchedCallers) {
 	c := b.callers
-	c.day = v.Get(SigningDayKey()).GetSigningDay().GetDay()
+	c.day = v.Get(identity.SigningDayKey()).GetSigningDay().GetDay()
 	// Whoever was renamed has his resource in place of the one withdrawn.
 	for k := range t.principals {
 		b.withdraw(v, k)
@@ -92,12 +92,6 @@ func (b *Builder) callersOf(v *state.View, t *touchedCallers) {
 		b.accessKey(v, id, regions)
 	}
 }
-
-// SigningDayKey is the key of the record of the day.
-func SigningDayKey() state.Key { return state.Key{Type: statev1.Type_TYPE_SIGNING_DAY, ID: "day"} }
-
-// DayOf is the day of a time, counted as in SigningDay.
-func DayOf(t time.Time) int64 { return t.Unix() / daySeconds }
 
 func (c *callers) sortedRegions() []string {
 	var list []string
@@ -225,7 +219,7 @@ func (b *Builder) keyMessage(v *state.View, id string, regions []string) *edgev1
 	if status != identity.Active {
 		return nil
 	}
-	today := max(b.callers.day, DayOf(h.IssuedAt))
+	today := max(b.callers.day, identity.DayOf(h.IssuedAt))
 	if s := h.Session; s != nil && s.GetExpiresAt() <= today*daySeconds {
 		return nil
 	}
@@ -246,7 +240,7 @@ func (b *Builder) keyMessage(v *state.View, id string, regions []string) *edgev1
 		m.PrincipalId = h.User.GetId()
 	}
 	// Nothing was signed before there was a key, but by a clock that is slow.
-	first, last := max(today-daysBefore, DayOf(h.IssuedAt)-1), today+daysAhead
+	first, last := max(today-daysBefore, identity.DayOf(h.IssuedAt)-1), today+daysAhead
 	m.FirstDay = int32(first)
 	if s := h.Session; s != nil {
 		m.Session = sessionMessage(s)

@@ -79,7 +79,7 @@ func policyRecord(name, document string) *statev1.Record {
 }
 
 func dayRecord(n int64) *statev1.Record {
-	return &statev1.Record{Key: SigningDayKey().Proto(), Value: &statev1.Record_SigningDay{SigningDay: &statev1.SigningDay{Day: n}}}
+	return &statev1.Record{Key: identity.SigningDayKey().Proto(), Value: &statev1.Record_SigningDay{SigningDay: &statev1.SigningDay{Day: n}}}
 }
 
 func newIdentityFeed(t testing.TB) *feed {
