@@ -3,12 +3,16 @@ package procs_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -96,6 +100,46 @@ func (i *identities) session(account string) credential {
 	check(err)
 	c := made.GetCredentials()
 	return credential{c.GetAccessKeyId(), c.GetSecretAccessKey(), c.GetSessionToken()}
+}
+
+var credentialXML = regexp.MustCompile(`(?s)<AccessKeyId>(\w+)</AccessKeyId>.*<SecretAccessKey>(\S+)</SecretAccessKey>.*<SessionToken>(\S+)</SessionToken>`)
+
+// role makes a role with a policy that an account may assume, and a session of
+// it by a user of that account.
+func (i *identities) role(node *procs.Process, account, name, document, trusted string, by credential) credential {
+	i.t.Helper()
+	iam := iamv1.NewIAMClient(i.conn)
+	ctx, header, check := i.as(account)
+	trust := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"` + trusted + `"},"Action":"sts:AssumeRole"}}`
+	_, err := iam.CreateRole(ctx, &iamv1.CreateRoleRequest{RoleName: new(name), AssumeRolePolicyDocument: new(trust)}, header)
+	check(err)
+	_, err = iam.PutRolePolicy(ctx, &iamv1.PutRolePolicyRequest{RoleName: new(name), PolicyName: new("own"), PolicyDocument: new(document)}, header)
+	check(err)
+	// Whose a key is counts over AWS's own protocol only.
+	form := url.Values{"Action": {"AssumeRole"}, "Version": {"2011-06-15"}, "RoleArn": {"arn:aws:iam::" + account + ":role/" + name}, "RoleSessionName": {"s1"}}
+	r, err := http.NewRequestWithContext(within(i.t, patience), http.MethodPost, "http://"+node.API+"/", strings.NewReader(form.Encode()))
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	sum := sha256.Sum256([]byte(form.Encode()))
+	if err := v4.NewSigner().SignHTTP(r.Context(), sdk.Credentials{AccessKeyID: by.id, SecretAccessKey: by.secret}, r, hex.EncodeToString(sum[:]), "sts", "us-west-2", time.Now()); err != nil {
+		i.t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	m := credentialXML.FindSubmatch(body)
+	if m == nil {
+		i.t.Fatalf("assume role: %s %s", res.Status, body)
+	}
+	return credential{string(m[1]), string(m[2]), string(m[3])}
 }
 
 // set switches a key on or off.
@@ -260,6 +304,14 @@ func TestSignedCalls(t *testing.T) {
 		for _, identity := range []string{allow, silent, deny} {
 			callers = append(callers, caller{account, identity})
 			credentials = append(credentials, iam.user(account, "user-"+identity, documents[identity]))
+		}
+	}
+	// Sessions of roles of both accounts, of a user who may assume all.
+	assumer := iam.user(homeAccount, "assumer", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"*"}}`)
+	for _, account := range []string{homeAccount, otherAccount} {
+		for _, identity := range []string{allow, deny} {
+			callers = append(callers, caller{account, identity})
+			credentials = append(credentials, iam.role(c.Nodes[0], account, "role-"+identity, documents[identity], homeAccount, assumer))
 		}
 	}
 	callers = append(callers, caller{homeAccount, allow}) // root users may do everything
