@@ -256,8 +256,14 @@ func signers(t *testing.T) map[string]signer {
 	}
 	help, err := exec.CommandContext(within(t, patience), "curl", "--help", "all").Output()
 	add("curl", err == nil && bytes.Contains(help, []byte("--aws-sigv4")), byCurl)
-	err = exec.CommandContext(within(t, patience), "python3", "-c", "import botocore.auth").Run()
-	add("Python", err == nil, byScript("python3", "testdata/sign.py"))
+	// A system's own interpreter may have what another one in front of it lacks.
+	python := "python3"
+	for _, python = range []string{"python3", "/usr/bin/python3"} {
+		if err = exec.CommandContext(within(t, patience), python, "-c", "import botocore.auth").Run(); err == nil {
+			break
+		}
+	}
+	add("Python", err == nil, byScript(python, "testdata/sign.py"))
 	clients, err := filepath.Abs("../conformance/clients")
 	if err != nil {
 		t.Fatal(err)
