@@ -35,6 +35,7 @@ import (
 	"github.com/posternhq/postern/controlplane/constraint"
 	"github.com/posternhq/postern/controlplane/dnsfeed"
 	"github.com/posternhq/postern/controlplane/gateway"
+	"github.com/posternhq/postern/controlplane/guard"
 	"github.com/posternhq/postern/controlplane/publish"
 	"github.com/posternhq/postern/controlplane/rpc"
 	"github.com/posternhq/postern/controlplane/service"
@@ -82,8 +83,11 @@ type Config struct {
 	Join []string
 	// Settings are committed once the node is up; nil leaves what is recorded.
 	Settings *adminv1.Settings
-	// Auth is "none" until the identity work lands.
-	Auth       string
+	// Auth is AuthSigV4 or AuthNone.
+	Auth string
+	// RootKey is told the first access key of a new cluster's first account, under
+	// AuthSigV4, once; it is stored nowhere in clear.
+	RootKey    func(account, id, secret string)
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	// Cluster tunes consensus; zero values take the defaults of package cluster.
@@ -91,11 +95,20 @@ type Config struct {
 	KeepLeadership                    bool
 }
 
+// How callers are known.
+const (
+	// AuthSigV4: by signatures, and they may do what their policies allow.
+	AuthSigV4 = "sigv4"
+	// AuthNone: not at all.
+	AuthNone = "none"
+)
+
 // Server is one control-plane node.
 type Server struct {
 	cfg       Config
 	node      *cluster.Node
 	rpc       *rpc.Server
+	guard     *guard.Guard // nil: nobody is asked who he is
 	peers     *rpc.Peers
 	publisher *publish.Publisher
 	barrier   *publish.Barrier
@@ -109,13 +122,16 @@ type Server struct {
 
 // New assembles a node; nothing is started before Run.
 func New(cfg Config) (*Server, error) {
-	if cfg.Auth != "none" {
-		return nil, fmt.Errorf("auth %q: only \"none\" is available; signatures come with the identity work", cfg.Auth)
-	}
-	for _, ln := range []net.Listener{cfg.API, cfg.GRPC} {
-		if !loopback(ln.Addr()) {
-			return nil, fmt.Errorf("listener %s: with auth \"none\" anybody who reaches it may change everything, so it must be on loopback", ln.Addr())
+	switch cfg.Auth {
+	case AuthSigV4:
+	case AuthNone:
+		for _, ln := range []net.Listener{cfg.API, cfg.GRPC} {
+			if !loopback(ln.Addr()) {
+				return nil, fmt.Errorf("listener %s: with auth %q anybody who reaches it may change everything, so it must be on loopback", ln.Addr(), AuthNone)
+			}
 		}
+	default:
+		return nil, fmt.Errorf("auth %q is neither %q nor %q", cfg.Auth, AuthSigV4, AuthNone)
 	}
 	if cfg.Advertise == "" {
 		cfg.Advertise = cfg.GRPC.Addr().String()
@@ -142,18 +158,23 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cluster node %s: %w", cfg.ID, err)
 	}
-	s.rpc = rpc.New(rpc.Config{
+	keyring, err := cfg.CA.Keyring()
+	if err != nil {
+		return nil, err
+	}
+	chain := rpc.Config{
 		Leadership: s.node,
 		Peer:       s.peers.Conn,
 		Identify:   s.identify,
 		Validate:   constraint.Validate,
 		Logger:     cfg.Logger,
 		Registerer: cfg.Registerer,
-	})
-	keyring, err := cfg.CA.Keyring()
-	if err != nil {
-		return nil, err
 	}
+	if cfg.Auth == AuthSigV4 {
+		s.guard = s.newGuard(keyring)
+		chain.Authorize = s.guard.Authorize
+	}
+	s.rpc = rpc.New(chain)
 	if err := s.publish(keyring); err != nil {
 		return nil, err
 	}
@@ -254,7 +275,7 @@ func (s *Server) services(keyring *pki.Keyring) {
 	stsv1.RegisterSTSServer(s.rpc, service.NewSTS(cfg))
 	route53v1.RegisterRoute53Server(s.rpc, service.NewRoute53(cfg))
 	adminv1.RegisterAdminServer(s.rpc, service.NewAdmin(service.AdminConfig{
-		Config: cfg, Membership: membership{s.node, s.peers.Conn}, Places: s.barrier, Questions: s.questions(), Peer: s.peers.Conn, AllowReset: s.cfg.Auth == "none",
+		Config: cfg, Membership: membership{s.node, s.peers.Conn}, Places: s.barrier, Questions: s.questions(), Peer: s.peers.Conn, AllowReset: s.cfg.Auth == AuthNone,
 	}))
 	clusterv1.RegisterPeerServer(s.rpc, peerServer{PeerServer: s.node.PeerServer(), node: s.node, barrier: s.barrier, publisher: s.publisher})
 	syncv1.RegisterEdgeSyncServer(s.rpc, s.publisher)
@@ -265,8 +286,7 @@ const maxMessage = 256 << 20
 
 // fronts assembles the servers of the two listeners.
 func (s *Server) fronts() error {
-	chain := append([]grpc.ServerOption{grpc.ChainUnaryInterceptor(origin)}, s.rpc.ServerOptions()...)
-	chain = append(chain, grpc.ChainUnaryInterceptor(onlyRolesUnary), grpc.StreamInterceptor(onlyRolesStream))
+	chain := s.interceptors()
 	s.grpc = grpc.NewServer(append(slices.Clip(chain),
 		grpc.Creds(rpc.Secured()),
 		rpc.AllowPings(),
@@ -283,8 +303,12 @@ func (s *Server) fronts() error {
 		healthv1.RegisterHealthServer(g, health.NewServer())
 		reflection.Register(g)
 	}
+	var auth gateway.Authenticator
+	if s.guard != nil {
+		auth = httpAuth{s.guard}
+	}
 	front, err := gateway.New(gateway.Config{
-		Conn: s.rpc.Conn(), Auth: gateway.AuthNone, Logger: s.cfg.Logger.With("component", "gateway", "node", s.cfg.ID), GRPC: s.clear, CA: s.cfg.CA.PEM,
+		Conn: s.rpc.Conn(), Auth: auth, Logger: s.cfg.Logger.With("component", "gateway", "node", s.cfg.ID), GRPC: s.clear, CA: s.cfg.CA.PEM,
 	})
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
@@ -328,6 +352,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error { return s.settle(gctx) })
+	g.Go(func() error { return s.found(gctx) })
 	if len(s.cfg.Join) > 0 {
 		g.Go(func() error { return s.join(gctx) })
 	}

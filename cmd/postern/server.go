@@ -22,7 +22,7 @@ type serverCmd struct {
 	Advertise string        `help:"Address that other nodes and edges dial; that of --listen-grpc by default." placeholder:"HOST:PORT"`
 	Peers     []string      `help:"First voters, this node among them, alike on each: ID=HOST:PORT,…. Only a node without data uses them." placeholder:"ID=HOST:PORT"`
 	Join      []string      `help:"Running nodes, one of which is asked to add this one." placeholder:"HOST:PORT"`
-	Auth      string        `enum:"none" default:"none" help:"How callers are known: none (any signature is accepted)."`
+	Auth      string        `enum:"sigv4,none" default:"sigv4" help:"How callers are known: sigv4 (by their access keys, and they may do what their policies allow) or none (any signature is accepted)."`
 	Heartbeat time.Duration `default:"500ms" help:"Heartbeat and election timeout of consensus."`
 }
 
@@ -30,8 +30,13 @@ type serverCmd struct {
 func (serverCmd) Help() string {
 	return `Runs one node of the control plane: state in a replicated log, AWS's APIs in front, snapshots for edges behind.
 
+A new cluster makes account 123456789012 with the access key of its root user, and prints that key once. With it, or with one
+of an identity that it makes, AWS clients sign, and so do the other commands: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for
+a session, AWS_SESSION_TOKEN say which.
+
 Examples:
   postern server --id n1 --data /var/lib/postern --peers n1=127.0.0.1:4781
+  postern server --id n1 --data ./lab --auth none
   postern server --id n2 --data ./lab --listen-api 127.0.0.1:4880 --listen-grpc 127.0.0.1:4881 \
     --peers n1=127.0.0.1:4781,n2=127.0.0.1:4881,n3=127.0.0.1:4981`
 }
@@ -97,7 +102,7 @@ func (c *serverCmd) Run(ctx context.Context, g *globals) error {
 	registry := newRegistry()
 	server, err := controlplane.New(controlplane.Config{
 		ID: c.ID, Dir: dir, CA: ca, Identity: identity, GRPC: grpcListener, API: apiListener, Advertise: c.Advertise,
-		Bootstrap: voters, Join: c.Join, Settings: settings, Auth: c.Auth,
+		Bootstrap: voters, Join: c.Join, Settings: settings, Auth: c.Auth, RootKey: g.rootKey,
 		HeartbeatTimeout: c.Heartbeat, ElectionTimeout: c.Heartbeat,
 		Logger: g.logger(slog.LevelInfo), Registerer: registry,
 	})
@@ -105,4 +110,14 @@ func (c *serverCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	return c.serve(ctx, g, identity, registry, server.Ready, server.Run)
+}
+
+// rootKey prints the first access key of a new cluster: the only time that anybody
+// sees its secret.
+func (g *globals) rootKey(account, id, secret string) {
+	if g.Output == "json" {
+		writeJSON(g.stdout, map[string]any{"account": account, "access_key_id": id, "secret_access_key": secret})
+		return
+	}
+	fmt.Fprintf(g.stdout, "The access key of the root user of account %s, which is shown this once:\n\nexport AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s\n\n", account, id, secret)
 }

@@ -52,16 +52,26 @@ const (
 	maxTarget = 64 << 10
 )
 
-// AuthNone accepts every signature and takes a 12-digit access key id for the
-// account.
-const AuthNone = "none"
+// Authenticator says who signed a request.
+type Authenticator interface {
+	// AuthenticateHTTP returns a context that carries the caller, his account and
+	// what he signed for, or the refusal in the words of a protocol.
+	AuthenticateHTTP(ctx context.Context, r *http.Request, body []byte, protocol awsv1.Protocol_Kind) (as Signed, refused *apierr.Error)
+}
+
+// Signed is what a good signature says.
+type Signed struct {
+	Context                                      context.Context
+	Account, AccessKeyID, Region, SigningService string
+}
 
 // Config is what a Gateway is made of.
 type Config struct {
 	// Conn reaches the services.
 	Conn grpc.ClientConnInterface
-	// Auth is how signatures are judged: AuthNone.
-	Auth   string
+	// Auth judges signatures; nil: every one is accepted, and a 12-digit access key
+	// id is taken for the account.
+	Auth   Authenticator
 	Logger *slog.Logger // nil: discards
 	// GRPC gets the requests of gRPC clients on the same listener; nil refuses
 	// them.
@@ -75,6 +85,7 @@ type Config struct {
 
 // Gateway is the handler.
 type Gateway struct {
+	auth   Authenticator
 	conn   grpc.ClientConnInterface
 	logger *slog.Logger
 	grpc   http.Handler
@@ -96,10 +107,7 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.Conn == nil {
 		return nil, errors.New("gateway: no connection to the services")
 	}
-	if cfg.Auth != AuthNone {
-		return nil, fmt.Errorf("auth %q: only %q is there yet, sigv4 comes with the identity work", cfg.Auth, AuthNone)
-	}
-	g := &Gateway{conn: cfg.Conn, logger: cfg.Logger, grpc: cfg.GRPC, ca: cfg.CA, origin: http.NewCrossOriginProtection()}
+	g := &Gateway{conn: cfg.Conn, auth: cfg.Auth, logger: cfg.Logger, grpc: cfg.GRPC, ca: cfg.CA, origin: http.NewCrossOriginProtection()}
 	if g.logger == nil {
 		g.logger = slog.New(slog.DiscardHandler)
 	}
@@ -201,6 +209,9 @@ func (g *Gateway) serveAWS(w http.ResponseWriter, r *http.Request) {
 	if bad == nil {
 		data, bad = readBody(w, r, protocol)
 	}
+	if bad == nil && g.auth != nil {
+		r, bad = g.authenticate(r, c, data, protocol)
+	}
 	if bad != nil {
 		g.fail(w, r, c, protocol, bad)
 		return
@@ -218,6 +229,24 @@ func (g *Gateway) serveAWS(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	g.dispatch(w, r, c, protocol, values, data)
+}
+
+// authenticate makes a call that of whoever signed it. What the head seemed to say
+// before must be what was signed.
+func (g *Gateway) authenticate(r *http.Request, c *call, data []byte, protocol *awsv1.Protocol) (*http.Request, *apierr.Error) {
+	kind := protocol.GetKind()
+	if kind == awsv1.Protocol_KIND_UNSPECIFIED {
+		kind = awsv1.Protocol_KIND_REST_JSON
+	}
+	as, refused := g.auth.AuthenticateHTTP(r.Context(), r, data, kind)
+	if refused != nil {
+		return r, refused
+	}
+	if as.AccessKeyID != c.accessKey || as.Region != c.region || as.SigningService != c.service {
+		return r, apierr.New(apierr.KindUnauthenticated, "", "The credential of the request is not the one that was signed with")
+	}
+	c.account = as.Account
+	return r.WithContext(as.Context), nil
 }
 
 func (g *Gateway) dispatch(w http.ResponseWriter, r *http.Request, c *call, protocol *awsv1.Protocol, values url.Values, data []byte) {
@@ -359,8 +388,7 @@ func addForm(query url.Values, r *http.Request, data []byte) (url.Values, *apier
 	return form, nil
 }
 
-// reset wipes all state. It is there under AuthNone only, which is the only
-// mode yet.
+// reset wipes all state. The service refuses it where signatures count.
 func (g *Gateway) reset(w http.ResponseWriter, r *http.Request, c *call) {
 	protocol := g.apigateway.protocol
 	if r.Method != http.MethodPost {

@@ -58,7 +58,7 @@ func (s *services) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.
 // front returns a Gateway's base URL.
 func front(t testing.TB, conn *services, change ...func(*Config)) string {
 	t.Helper()
-	cfg := Config{Conn: conn, Auth: AuthNone}
+	cfg := Config{Conn: conn}
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -277,7 +277,7 @@ func TestOtherHandlers(t *testing.T) {
 }
 
 func TestGRPCOnTheSameListener(t *testing.T) {
-	g, err := New(Config{Conn: &services{}, Auth: AuthNone, GRPC: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	g, err := New(Config{Conn: &services{}, GRPC: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusTeapot)
 	})})
 	if err != nil {
@@ -310,10 +310,8 @@ func TestGRPCOnTheSameListener(t *testing.T) {
 func TestNew(t *testing.T) {
 	conn := &services{}
 	for name, cfg := range map[string]Config{
-		"no connection":      {Auth: AuthNone},
-		"no auth":            {Conn: conn},
-		"sigv4 is not there": {Conn: conn, Auth: "sigv4"},
-		"prefix of all":      {Conn: conn, Auth: AuthNone, Extra: map[string]http.Handler{"/": http.NotFoundHandler()}},
+		"no connection": {},
+		"prefix of all": {Conn: conn, Extra: map[string]http.Handler{"/": http.NotFoundHandler()}},
 	} {
 		if _, err := New(cfg); err == nil {
 			t.Errorf("%s: accepted", name)

@@ -392,7 +392,7 @@ func FuzzPath(f *testing.F) {
 	f.Add("PUT", "/restapis/%2e%2e/%00/..//x:y")
 	f.Add("GET", "/?Action=DescribeVpcs&Filter.1.Name=x")
 	conn := &services{}
-	g, err := New(Config{Conn: conn, Auth: AuthNone})
+	g, err := New(Config{Conn: conn})
 	if err != nil {
 		f.Fatal(err)
 	}

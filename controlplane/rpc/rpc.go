@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,6 +49,8 @@ type Config struct {
 	// where it comes in only: the metadata of its context is what handlers, and
 	// the leader, are told. Nil: the metadata stay as they are.
 	Identify func(ctx context.Context) (context.Context, error)
+	// Authorize refuses what a caller may not do; nil: everybody may do everything.
+	Authorize grpc.UnaryServerInterceptor
 	// Validate checks a request's constraints before its handler runs.
 	Validate   func(method string, request proto.Message) error
 	Logger     *slog.Logger
@@ -94,7 +97,11 @@ func New(cfg Config) *Server {
 	if cfg.Registerer != nil {
 		cfg.Registerer.MustRegister(s.requests, s.seconds)
 	}
-	s.chain = chain(s.recover, s.observe, s.identify, s.validate, s.forward)
+	links := []grpc.UnaryServerInterceptor{s.recover, s.observe, s.identify, s.validate, s.forward}
+	if cfg.Authorize != nil {
+		links = slices.Insert(links, 2, cfg.Authorize)
+	}
+	s.chain = chain(links...)
 	return s
 }
 

@@ -79,6 +79,10 @@ func operationOf(ctx context.Context) string {
 		return ""
 	}
 	service, _, _ := strings.Cut(path, ".")
+	switch service {
+	case "admin", "cluster", "sync":
+		service = "postern" // as policies name what is Postern's own
+	}
 	return service + ":" + name
 }
 

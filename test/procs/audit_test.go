@@ -33,14 +33,14 @@ func TestAuditSurvivesCrashes(t *testing.T) {
 			t.Fatalf("%q: %v", line, err)
 		}
 		operations[e.Operation] = e.Principal
-		if e.Operation == "admin:SetDnsFault" && !strings.HasPrefix(e.Source, "127.0.0.1:") {
+		if e.Operation == "postern:SetDnsFault" && !strings.HasPrefix(e.Source, "127.0.0.1:") {
 			t.Errorf("source %q", e.Source)
 		}
 	}
-	if got := operations["admin:SetDnsFault"]; got != "arn:aws:iam::123456789012:root" {
+	if got := operations["postern:SetDnsFault"]; got != "arn:aws:iam::123456789012:root" {
 		t.Errorf("the fault was set by %q", got)
 	}
-	if got := operations["admin:RegisterPlaces"]; !strings.HasPrefix(got, "spiffe://postern/edge/") && !strings.HasPrefix(got, "spiffe://postern/dns/") {
+	if got := operations["postern:RegisterPlaces"]; !strings.HasPrefix(got, "spiffe://postern/edge/") && !strings.HasPrefix(got, "spiffe://postern/dns/") {
 		t.Errorf("places were registered by %q", got)
 	}
 	leader, err := c.Leader(within(t, patience))

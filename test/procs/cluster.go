@@ -10,6 +10,7 @@ package procs
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,8 @@ type Config struct {
 	OwnPorts bool
 	// NodeArgs and EdgeArgs are further arguments of all nodes and edges.
 	NodeArgs, EdgeArgs []string
+	// Auth is how nodes know callers; "none" unless given.
+	Auth string
 }
 
 // Cluster is a set of processes that know each other.
@@ -122,7 +125,7 @@ func (c *Cluster) node(id string, free *ports) (*Process, error) {
 	if p.GRPC, err = free.address(); err != nil {
 		return nil, err
 	}
-	c.arguments(p, "server", append([]string{"--listen-api", p.API, "--listen-grpc", p.GRPC}, c.cfg.NodeArgs...)...)
+	c.arguments(p, "server", append([]string{"--listen-api", p.API, "--listen-grpc", p.GRPC, "--auth", cmp.Or(c.cfg.Auth, "none")}, c.cfg.NodeArgs...)...)
 	return p, nil
 }
 
