@@ -18,7 +18,7 @@ func (s *Server) Progress(q *dnsv1.ProgressQuestion) *dnsv1.Progress {
 	defer s.mu.Unlock()
 	set := s.zones.Load()
 	at := set.At(s.cfg.Now())
-	out := &dnsv1.Progress{Now: at}
+	out := &dnsv1.Progress{Now: at, Index: s.tracker.index}
 	places := s.places()
 	for _, id := range q.GetChanges()[:min(len(q.GetChanges()), maxFollowed)] {
 		progress := &dnsv1.ChangeProgress{Change: id}

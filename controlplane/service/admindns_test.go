@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -133,4 +134,41 @@ func TestFollowDnsChanges(t *testing.T) {
 	if answer := ok(admin.FollowDnsChanges(l.ctx(), &adminv1.FollowDnsChangesRequest{Subject: "none"})); len(answer.GetChanges())+len(answer.GetServers()) != 0 {
 		t.Errorf("%v", answer)
 	}
+}
+
+// Who moves the DNS clock goes on when the DNS servers that answer go by it, or
+// soon anyway.
+func TestAdvanceIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newAdminLab(t)
+		asked, behind := 0, 3
+		server := l.asked(func(domain syncv1.Domain, q *syncv1.Query) *Asked {
+			if domain != syncv1.Domain_DOMAIN_DNS || q.GetProgress() == nil {
+				t.Errorf("asked %v: %v", domain, q)
+			}
+			index := l.view().Index()
+			if asked++; asked <= behind {
+				index--
+			}
+			reply := func(index uint64) *clusterv1.Reply {
+				return &clusterv1.Reply{Answer: &syncv1.Answer{Message: &syncv1.Answer_Progress{Progress: &dnsv1.Progress{Index: index}}}}
+			}
+			return &Asked{Replies: []*clusterv1.Reply{reply(l.view().Index()), reply(index), {}}}
+		})
+		ok(server.AdvanceDns(l.ctx(), &adminv1.AdvanceDnsRequest{DurationMs: 1000}))
+		if asked != behind+1 {
+			t.Errorf("asked %d times", asked)
+		}
+		asked, behind = 0, 1<<30
+		began := time.Now()
+		ok(server.UpdateSettings(l.ctx(), &adminv1.UpdateSettingsRequest{Settings: &adminv1.Settings{DnsSpeed: new(7.0)}}))
+		if took := time.Since(began); took != followPatience {
+			t.Errorf("a server that is behind for good was waited for for %v", took)
+		}
+		asked = 0
+		ok(server.UpdateSettings(l.ctx(), &adminv1.UpdateSettingsRequest{Settings: &adminv1.Settings{DnsProfile: new("aws")}}))
+		if asked != 0 {
+			t.Error("a profile moves no clock, and yet servers were asked")
+		}
+	})
 }

@@ -14,7 +14,10 @@ import (
 	"github.com/posternhq/postern/dnsprop/propagation"
 	"github.com/posternhq/postern/dnsprop/resolver"
 	adminv1 "github.com/posternhq/postern/proto/postern/admin/v1"
+	clusterv1 "github.com/posternhq/postern/proto/postern/cluster/v1"
+	dnsv1 "github.com/posternhq/postern/proto/postern/dns/v1"
 	statev1 "github.com/posternhq/postern/proto/postern/state/v1"
+	syncv1 "github.com/posternhq/postern/proto/postern/sync/v1"
 )
 
 // maxDNSSpeed keeps a TTL of a minute above a millisecond.
@@ -111,7 +114,42 @@ func (a *admin) UpdateSettings(ctx context.Context, req *adminv1.UpdateSettingsR
 	if err != nil {
 		return nil, err
 	}
+	if given.DnsSpeed != nil {
+		a.followed(ctx, index)
+	}
 	return &adminv1.UpdateSettingsResponse{Settings: settingsAnswer(after), Index: index}, nil
+}
+
+// followPatience bounds how long a change of the DNS clock waits for those that go
+// by it.
+const followPatience = time.Second
+
+// followed returns when all DNS servers that can be reached go by a version, so
+// that who moved the clock sees its new time at once. It asks no more of them than
+// that they have it: what they answer may be held back by caches and lost changes.
+func (a *admin) followed(ctx context.Context, index uint64) {
+	if a.cfg.Questions == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, followPatience)
+	defer cancel()
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		asked, err := a.cfg.Questions.Ask(ctx, syncv1.Domain_DOMAIN_DNS, &syncv1.Query{Question: &syncv1.Query_Progress{Progress: &dnsv1.ProgressQuestion{}}})
+		if err != nil {
+			return
+		}
+		if !slices.ContainsFunc(asked.Replies, func(r *clusterv1.Reply) bool {
+			p := r.GetAnswer().GetProgress()
+			return p != nil && p.GetIndex() < index
+		}) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
 }
 
 // AdvanceDns moves the DNS clock forward: one commit, which every place follows.
@@ -132,6 +170,7 @@ func (a *admin) AdvanceDns(ctx context.Context, req *adminv1.AdvanceDnsRequest) 
 	if err != nil {
 		return nil, err
 	}
+	a.followed(ctx, index)
 	return &adminv1.AdvanceDnsResponse{DnsNowUnixNano: now.UnixNano(), Index: index}, nil
 }
 

@@ -1006,9 +1006,11 @@ func (x *ProgressQuestion) GetChanges() []string {
 
 // Progress is how far the places of a process are with changes.
 type Progress struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Now           int64                  `protobuf:"varint,1,opt,name=now,proto3" json:"now,omitempty"`
-	Changes       []*ChangeProgress      `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Now     int64                  `protobuf:"varint,1,opt,name=now,proto3" json:"now,omitempty"`
+	Changes []*ChangeProgress      `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
+	// The version of the clock, the zones and the faults that it goes by.
+	Index         uint64 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1055,6 +1057,13 @@ func (x *Progress) GetChanges() []*ChangeProgress {
 		return x.Changes
 	}
 	return nil
+}
+
+func (x *Progress) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
 }
 
 type ChangeProgress struct {
@@ -1266,10 +1275,11 @@ const file_postern_dns_v1_explain_proto_rawDesc = "" +
 	"\tauthority\x18\x02 \x01(\tR\tauthority\x12\x17\n" +
 	"\aends_at\x18\x03 \x01(\x03R\x06endsAt\",\n" +
 	"\x10ProgressQuestion\x12\x18\n" +
-	"\achanges\x18\x01 \x03(\tR\achanges\"V\n" +
+	"\achanges\x18\x01 \x03(\tR\achanges\"l\n" +
 	"\bProgress\x12\x10\n" +
 	"\x03now\x18\x01 \x01(\x03R\x03now\x128\n" +
-	"\achanges\x18\x02 \x03(\v2\x1e.postern.dns.v1.ChangeProgressR\achanges\"_\n" +
+	"\achanges\x18\x02 \x03(\v2\x1e.postern.dns.v1.ChangeProgressR\achanges\x12\x14\n" +
+	"\x05index\x18\x03 \x01(\x04R\x05index\"_\n" +
 	"\x0eChangeProgress\x12\x16\n" +
 	"\x06change\x18\x01 \x01(\tR\x06change\x125\n" +
 	"\x06places\x18\x02 \x03(\v2\x1d.postern.dns.v1.PlaceProgressR\x06places\"\xa3\x01\n" +
