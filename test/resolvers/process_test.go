@@ -96,7 +96,7 @@ func (w software) run(t *testing.T, c clock, authority int, m mode) string {
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		<-ended
+		_ = <-ended // it was killed
 		if t.Failed() {
 			t.Logf("%s %s said:\n%s", w.name, m.name, lastLines(log.String(), 10))
 		}
