@@ -13,9 +13,10 @@ import (
 )
 
 type demoCmd struct {
-	DNSProfile string  `name:"dns-profile" default:"aws" help:"How names propagate: instant, fast, aws, hostile."`
-	DNSSpeed   float64 `name:"dns-speed" default:"30" help:"DNS minutes in real seconds: 60 runs a minute in a second."`
-	DNSSeed    uint64  `name:"dns-seed" default:"1" help:"Seed of the propagation schedule."`
+	DNSProfile   string  `name:"dns-profile" default:"aws" help:"How names propagate: instant, fast, aws, hostile."`
+	DNSSpeed     float64 `name:"dns-speed" default:"30" help:"DNS minutes in real seconds: 60 runs a minute in a second."`
+	DNSSeed      uint64  `name:"dns-seed" default:"1" help:"Seed of the propagation schedule."`
+	CrossAccount bool    `name:"cross-account" help:"Play the story of an API that is shared with another account instead."`
 }
 
 // Help is shown by `postern demo --help`.
@@ -25,7 +26,8 @@ private API on it with the AWS SDK for Go, checks every step and removes everyth
 
 Example:
   postern demo
-  postern demo --dns-profile fast --dns-speed 1`
+  postern demo --dns-profile fast --dns-speed 1
+  postern demo --cross-account`
 }
 
 func (c *demoCmd) Run(ctx context.Context, g *globals) error {
@@ -56,7 +58,11 @@ func (c *demoCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	s.say("3 control-plane nodes, 2 edges and DNS are up after %d ms. Everything listens on loopback only.", time.Since(started).Milliseconds())
-	storyErr := s.play()
+	play := s.play
+	if c.CrossAccount {
+		play = s.playCrossAccount
+	}
+	storyErr := play()
 	s.close()
 	stop()
 	if err := <-ended; err != nil && storyErr == nil {

@@ -59,6 +59,7 @@ type devCmd struct {
 	resolverFlags
 	Nodes     int    `default:"3" help:"Control-plane nodes: 1, 3 or 5."`
 	Edges     int    `default:"2" help:"Edges, at least 1."`
+	Accounts  int    `help:"Accounts to make, each with an access key of its root user: up to 5, the first 123456789012, the second 444455556666." placeholder:"N"`
 	Data      string `help:"Data folder, kept and continued; a temporary one, removed at exit, by default." placeholder:"DIR"`
 	API       string `name:"listen-api" default:"127.0.0.1:4780" help:"AWS-compatible HTTP. Port 0 picks a free one, here and below."`
 	GRPC      string `name:"listen-grpc" default:"127.0.0.1:4781" help:"gRPC of node 1; the others take free ports."`
@@ -79,6 +80,7 @@ Examples:
   postern dev
   postern dev --dns-profile aws --dns-speed 60 --data ./lab
   postern dev --dns-profile aws --resolver corp:ttl-min=300,negative-ttl=5 --resolver vpc:serve-stale=1d
+  postern dev --accounts 2
   postern dev --listen-api 127.0.0.1:0 --ready-file ready.json -o json` + resolverHelp
 }
 
@@ -89,6 +91,8 @@ func (c *devCmd) Validate() error {
 		return fmt.Errorf("--nodes %d: want 1, 3 or 5, so that a majority is clear", c.Nodes)
 	case c.Edges < 1 || c.Edges > 64:
 		return fmt.Errorf("--edges %d: want 1 to 64", c.Edges)
+	case c.Accounts < 0 || c.Accounts > dev.MaxAccounts:
+		return fmt.Errorf("--accounts %d: want 0 to %d", c.Accounts, dev.MaxAccounts)
 	case c.EdgePort < 0 || c.EdgePort > 65535:
 		return fmt.Errorf("--edge-port %d: want 0 to 65535", c.EdgePort)
 	}
@@ -102,7 +106,7 @@ func (c *devCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	cluster, err := dev.New(dev.Config{
-		Nodes: c.Nodes, Edges: c.Edges, Data: c.Data,
+		Nodes: c.Nodes, Edges: c.Edges, Accounts: c.Accounts, Data: c.Data,
 		API: c.API, GRPC: c.GRPC, Admin: c.Admin, DNS: c.DNS, Proxy: c.Proxy,
 		AuthorityPort: c.DNSPort, Notify: c.Notify, Transfer: c.AllowTransfer, Resolvers: c.Resolvers, EdgePort: c.EdgePort,
 		Settings: settings, DefaultProfile: "fast",
@@ -163,6 +167,16 @@ Point AWS clients at it:
   export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
 
 `, a.API)
+	for _, account := range a.Accounts {
+		if account.SecretAccessKey == "" {
+			fmt.Fprintf(g.stdout, "  # account %s has a root access key from before\n", account.ID)
+			continue
+		}
+		fmt.Fprintf(g.stdout, "  # account %s\n  export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s\n", account.ID, account.AccessKeyID, account.SecretAccessKey)
+	}
+	if len(a.Accounts) > 0 {
+		fmt.Fprintln(g.stdout)
+	}
 	if a.API != "127.0.0.1:4780" {
 		fmt.Fprintf(g.stdout, "  export POSTERN_API=http://%s\n\n", a.API)
 	}

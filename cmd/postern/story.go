@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/apigateway"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -36,6 +37,7 @@ type story struct {
 	addr    dev.Addresses
 	gateway *apigateway.Client
 	ec2     *ec2.Client
+	iam     *iam.Client
 	admin   adminv1.AdminClient
 	conn    *grpc.ClientConn
 	roots   *x509.CertPool
@@ -67,16 +69,22 @@ func newStory(ctx context.Context, g *globals, addr dev.Addresses) (*story, erro
 	}
 	s := &story{g: g, ctx: ctx, addr: addr, roots: x509.NewCertPool()}
 	s.roots.AppendCertsFromPEM(pem)
-	creds := credentials.NewStaticCredentialsProvider("test", "test", "")
-	base := aws.String("http://" + addr.API)
-	s.gateway = apigateway.New(apigateway.Options{BaseEndpoint: base, Region: storyRegion, Credentials: creds})
-	s.ec2 = ec2.New(ec2.Options{BaseEndpoint: base, Region: storyRegion, Credentials: creds})
+	s.as("test", "test")
 	s.conn, err = grpc.NewClient("passthrough:///"+addr.API, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return nil, err
 	}
 	s.admin = adminv1.NewAdminClient(s.conn)
 	return s, s.startBackend()
+}
+
+// as has the cast's AWS clients call as the owner of an access key.
+func (s *story) as(id, secret string) {
+	creds := credentials.NewStaticCredentialsProvider(id, secret, "")
+	base := aws.String("http://" + s.addr.API)
+	s.gateway = apigateway.New(apigateway.Options{BaseEndpoint: base, Region: storyRegion, Credentials: creds})
+	s.ec2 = ec2.New(ec2.Options{BaseEndpoint: base, Region: storyRegion, Credentials: creds})
+	s.iam = iam.New(iam.Options{BaseEndpoint: base, Region: storyRegion, Credentials: creds})
 }
 
 // startBackend starts the pet store that the API's integrations call.
@@ -166,6 +174,10 @@ func (s *story) call(where, target string, header map[string]string) string {
 	if err != nil {
 		return err.Error()
 	}
+	return s.send(where, req, header)
+}
+
+func (s *story) send(where string, req *http.Request, header map[string]string) string {
 	for name, value := range header {
 		if name == "Host" {
 			req.Host = value

@@ -46,6 +46,9 @@ type Config struct {
 	Data string
 
 	API, GRPC, Admin, DNS, Proxy string
+	// Accounts is how many accounts are made with an access key each, at most
+	// MaxAccounts.
+	Accounts int
 	// AuthorityPort is the first of four; 0 takes free ones.
 	AuthorityPort int
 	// Notify, Transfer and Resolvers are dnsprop.Config's.
@@ -80,6 +83,8 @@ type Addresses struct {
 	Proxy     string            `json:"proxy"`
 	CA        string            `json:"ca"`
 	Data      string            `json:"data"`
+	// Accounts are those that were wished for.
+	Accounts []Account `json:"accounts,omitempty"`
 }
 
 // Cluster is one process's cluster.
@@ -375,6 +380,9 @@ func (c *Cluster) start(ctx context.Context) error {
 	defer conn.Close()
 	client := adminv1.NewAdminClient(conn)
 	if err := c.settle(ctx, client); err != nil || ctx.Err() != nil {
+		return err
+	}
+	if err := c.makeAccounts(ctx, client); err != nil || ctx.Err() != nil {
 		return err
 	}
 	if err := c.dropStalePlaces(ctx, client); err != nil || ctx.Err() != nil {

@@ -72,7 +72,7 @@ func TestTour(t *testing.T) {
 		optional.Tool(t, tool)
 	}
 	script := tour(t, "../../README.md")
-	for _, page := range []string{"operate.md", "dns.md", "identity.md"} {
+	for _, page := range []string{"operate.md", "dns.md", "identity.md", "security.md"} {
 		script += tour(t, "../../docs/"+page)
 	}
 	printed := session(t, script)
