@@ -96,7 +96,9 @@ func (w software) run(t *testing.T, c clock, authority int, m mode) string {
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		_ = <-ended // it was killed
+		if err := <-ended; err == nil {
+			t.Errorf("%s ended before it was killed", w.name)
+		}
 		if t.Failed() {
 			t.Logf("%s %s said:\n%s", w.name, m.name, lastLines(log.String(), 10))
 		}
