@@ -52,7 +52,7 @@ func (s *story) watch(what, subject, name string, present bool) error {
 			lines = s.drawBars(change, resolved)
 		}
 		if all && resolved {
-			verb := "resolves everywhere"
+			verb := "can be resolved everywhere"
 			if !present {
 				verb = "is gone everywhere"
 			}
