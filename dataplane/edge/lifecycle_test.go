@@ -281,7 +281,8 @@ func TestDrain(t *testing.T) {
 	var stop atomic.Bool
 	var load sync.WaitGroup
 	var failed, done atomic.Int64
-	for range 4 {
+	const clients = 4
+	for range clients {
 		load.Go(func() {
 			for !stop.Load() {
 				raw, err := netx.Host().Dial(t.Context(), "tcp", fmt.Sprintf("%s:%d", eniA, port), netx.From(netip.MustParseAddr(clientA)))
@@ -308,8 +309,8 @@ func TestDrain(t *testing.T) {
 	eventually(t, func() bool { return done.Load() > before+50 })
 	stop.Store(true)
 	load.Wait()
-	// A connection may fall between the last accept and the close.
-	if n := failed.Load(); n > 2 {
+	// A connection may fall between the last accept and the close, of each client one.
+	if n := failed.Load(); n > clients {
 		t.Errorf("%d of %d connections failed while an edge stopped", n, done.Load())
 	}
 }
