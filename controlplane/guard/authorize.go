@@ -80,20 +80,13 @@ func (c *Caller) decide(action, resource string, about Circumstances) policy.Out
 	return combination.Outcome()
 }
 
-// sum is the verdict of policies that are one together: a Deny of any, else an
-// Allow of any.
+// sum is the verdict of policies that are one together; of none where there are none.
 func sum(programs []*policy.Program, r *policy.Request) policy.Verdict {
-	var all policy.Verdict
-	for _, p := range programs {
-		v := p.Verdict(r)
-		if !all.Attached || v.Effect == policy.ExplicitDeny || v.Effect == policy.Allow && all.Effect == policy.Silent {
-			all = v
-		}
-		if v.Effect == policy.ExplicitDeny {
-			break
-		}
+	if len(programs) == 0 {
+		return policy.Verdict{}
 	}
-	return all
+	v, _ := policy.Together(len(programs), func(i int) *policy.Program { return programs[i] }, r)
+	return v
 }
 
 // why are the ends of AWS's refusals.

@@ -173,18 +173,7 @@ func compileNamed(list []*edgev1.NamedPolicy) (out []NamedPolicy, err error) {
 // Decide is what several policies say as if they were one: a Deny of any, else
 // an Allow of any. at is the one that decided, -1 for none.
 func Decide(list []NamedPolicy, r *policy.Request) (v policy.Verdict, at int) {
-	v, at = policy.Verdict{Attached: true, Decision: policy.Decision{Statement: -1}}, -1
-	for i := range list {
-		d := list[i].Program.Eval(r)
-		if d.Effect <= v.Effect {
-			continue
-		}
-		v.Decision, at = d, i
-		if d.Effect == policy.ExplicitDeny {
-			break
-		}
-	}
-	return v, at
+	return policy.Together(len(list), func(i int) *policy.Program { return list[i].Program }, r)
 }
 
 // Names reports whether the stage's policy allows a request by the caller's own

@@ -24,6 +24,24 @@ func (p *Program) Verdict(r *Request) Verdict {
 	return Verdict{Attached: p != nil, Decision: p.Eval(r)}
 }
 
+// Together is what n policies of a caller say as if they were one: a Deny of any,
+// else an Allow of any. It is of a policy that is attached, even for no policies;
+// at is the one that decided, -1 for none.
+func Together(n int, program func(i int) *Program, r *Request) (v Verdict, at int) {
+	v, at = Verdict{Attached: true, Decision: Decision{Statement: -1}}, -1
+	for i := range n {
+		d := program(i).Eval(r)
+		if d.Effect <= v.Effect {
+			continue
+		}
+		v.Decision, at = d, i
+		if d.Effect == ExplicitDeny {
+			break
+		}
+	}
+	return v, at
+}
+
 // Combination is all that policies have to say about one request. A caller is
 // of another account, with no policy of his own, until these fields say better;
 // the zero Combination is an anonymous call of a public API without policies.
