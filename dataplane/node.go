@@ -38,6 +38,8 @@ type Config struct {
 	ID       string
 	Dir      string
 	Identity *pki.Identity
+	// Seal keeps the cache unreadable without the role's own key.
+	Seal *pki.Keyring
 	// Servers are gRPC addresses of control-plane nodes; any of them will do.
 	Servers []string
 	// Dial connects to one of them.
@@ -91,7 +93,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	n.receive, err = receive.New(receive.Config{
 		ID: cfg.ID, AZ: strings.Join(cfg.AZs, ","), Address: cfg.Public, MaxStaleness: cfg.MaxStaleness, VPCs: cfg.VPCs,
-		Dir: cfg.Dir, Servers: cfg.Servers, Dial: cfg.Dial, Verify: cfg.Identity.Verify,
+		Dir: cfg.Dir, Seal: cfg.Seal, Servers: cfg.Servers, Dial: cfg.Dial, Verify: cfg.Identity.Verify,
 		Compile: compile.Config{Integration: n.edge.Prepare}, Installer: n.edge, Decisions: n.edge, Logger: logger.With("component", "receive"),
 	})
 	if err != nil {

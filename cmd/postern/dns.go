@@ -53,6 +53,7 @@ Options of --resolver NAME:OPTIONS, separated by commas; durations in seconds or
 
 type dnsServeCmd struct {
 	roleFlags
+	cacheFlags
 	secondaryFlags
 	resolverFlags
 	Servers       []string `required:"" help:"gRPC addresses of control-plane nodes; any of them will do." placeholder:"HOST:PORT"`
@@ -78,6 +79,10 @@ func (c *dnsServeCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
+	seal, err := c.seal(identity)
+	if err != nil {
+		return err
+	}
 	dir, unlock, err := c.folder("dns")
 	if err != nil {
 		return err
@@ -94,7 +99,7 @@ func (c *dnsServeCmd) Run(ctx context.Context, g *globals) error {
 	}
 	peers := rpc.NewPeers(credentials.NewTLS(identity.ClientTLS([]pki.Role{pki.RoleServer}, "h2")))
 	defer peers.Close()
-	supply, err := receive.New(receive.Config{ID: c.ID, Server: server, Dir: dir, Servers: c.Servers, Dial: peers.Conn, Verify: identity.Verify, Logger: g.logger(slog.LevelInfo)})
+	supply, err := receive.New(receive.Config{ID: c.ID, Server: server, Dir: dir, Seal: seal, Servers: c.Servers, Dial: peers.Conn, Verify: identity.Verify, Logger: g.logger(slog.LevelInfo)})
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 
 type edgeCmd struct {
 	roleFlags
+	cacheFlags
 	Servers        []string      `required:"" help:"gRPC addresses of control-plane nodes; any of them will do." placeholder:"HOST:PORT"`
 	AZ             []string      `name:"az" help:"Availability zones whose endpoint addresses it serves; all by default." placeholder:"NAME"`
 	VPC            []string      `name:"vpc" help:"VPCs whose endpoints it receives; all by default." placeholder:"ID"`
@@ -62,6 +63,10 @@ func (c *edgeCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
+	seal, err := c.seal(identity)
+	if err != nil {
+		return err
+	}
 	dir, unlock, err := c.folder("edges", c.ID)
 	if err != nil {
 		return err
@@ -71,7 +76,7 @@ func (c *edgeCmd) Run(ctx context.Context, g *globals) error {
 	peers := rpc.NewPeers(credentials.NewTLS(identity.ClientTLS([]pki.Role{pki.RoleServer}, "h2")))
 	defer peers.Close()
 	edge, err := dataplane.New(dataplane.Config{
-		ID: c.ID, Dir: dir, Identity: identity, Servers: c.Servers, Dial: peers.Conn, AZs: c.AZ, VPCs: c.VPC, Port: c.Port, Public: c.Public,
+		ID: c.ID, Dir: dir, Identity: identity, Seal: seal, Servers: c.Servers, Dial: peers.Conn, AZs: c.AZ, VPCs: c.VPC, Port: c.Port, Public: c.Public,
 		Network: netx.Host(), MaxStaleness: c.MaxStaleness, TrustedProxies: trusted, NoPosternHeaders: c.PosternHeaders == "off", Denials: c.Denials, Leave: c.leave(peers),
 		Logger: g.logger(slog.LevelInfo), Registerer: registry,
 	})

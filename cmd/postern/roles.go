@@ -41,6 +41,22 @@ func (f *roleFlags) Validate() error {
 	return nil
 }
 
+// cacheFlags are common to the roles that keep a snapshot on disk.
+type cacheFlags struct {
+	CacheKey string `name:"cache-key" help:"Key that seals the snapshot on disk, made if it is absent; by default a file beside the role's key, its name ending in .seal." placeholder:"FILE"`
+}
+
+func (f *cacheFlags) seal(identity *pki.Identity) (*pki.Keyring, error) {
+	if f.CacheKey != "" {
+		return pki.LoadOrCreateKeyring(f.CacheKey)
+	}
+	k, err := identity.Keyring()
+	if err != nil {
+		return nil, fmt.Errorf("%w (--cache-key puts this key elsewhere)", err)
+	}
+	return k, nil
+}
+
 // identity loads the role's certificate, or makes one with the data folder's CA.
 func (f *roleFlags) identity(role pki.Role) (*pki.Identity, error) {
 	if f.CertFile != "" {

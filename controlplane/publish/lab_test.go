@@ -288,6 +288,9 @@ func (l *lab) edge(id string, change func(*receive.Config)) *edge {
 		change(&cfg)
 	}
 	var err error
+	if cfg.Seal, err = l.ca.Keyring(); err != nil {
+		l.t.Fatal(err)
+	}
 	if e.Receiver, err = receive.New(cfg); err != nil {
 		l.t.Fatal(err)
 	}

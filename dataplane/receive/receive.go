@@ -49,6 +49,7 @@ type Config struct {
 	VPCs []string
 	// Dir is the edge's data folder; empty: memory only.
 	Dir     string
+	Seal    syncclient.Sealer // of the cache in Dir
 	Servers []string
 	Dial    func(address string) (grpc.ClientConnInterface, error)
 	Verify  func(domain int32, index uint64, setHash, signature, signer []byte) error
@@ -77,7 +78,7 @@ func New(cfg Config) (*Receiver, error) {
 	r := &Receiver{cfg: cfg}
 	var err error
 	r.client, err = syncclient.New(syncclient.Config{
-		Domain: syncv1.Domain_DOMAIN_EDGE, Carrier: cfg.ID, VPCs: cfg.VPCs, Dir: cfg.Dir,
+		Domain: syncv1.Domain_DOMAIN_EDGE, Carrier: cfg.ID, VPCs: cfg.VPCs, Dir: cfg.Dir, Seal: cfg.Seal,
 		Places: []syncclient.Place{{
 			ID: cfg.ID, Kind: "edge", AZ: cfg.AZ, Address: cfg.Address, MaxStaleness: cfg.MaxStaleness,
 		}},

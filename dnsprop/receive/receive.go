@@ -27,6 +27,8 @@ type Config struct {
 	Server *dnsprop.Server
 	// Dir is the data folder: instance number and cache. Empty: memory only.
 	Dir string
+	// Seal is of the cache in Dir.
+	Seal syncclient.Sealer
 	// Servers are addresses of control-plane nodes.
 	Servers []string
 	Dial    func(address string) (grpc.ClientConnInterface, error)
@@ -51,6 +53,7 @@ func New(cfg Config) (*Receiver, error) {
 		Domain:    syncv1.Domain_DOMAIN_DNS,
 		Carrier:   cfg.ID,
 		Dir:       cfg.Dir,
+		Seal:      cfg.Seal,
 		Servers:   cfg.Servers,
 		Dial:      cfg.Dial,
 		Verify:    cfg.Verify,

@@ -231,10 +231,14 @@ func (c *Cluster) assembleEdges(open *listeners) error {
 		if err != nil {
 			return err
 		}
+		seal, err := identity.Keyring()
+		if err != nil {
+			return err
+		}
 		peers := dialer(identity)
 		open.add(peers)
 		edge, err := dataplane.New(dataplane.Config{
-			ID: edgeID(i), Dir: filepath.Join(c.addresses.Data, "edges", edgeID(i)), Identity: identity, Servers: c.addresses.GRPC,
+			ID: edgeID(i), Dir: filepath.Join(c.addresses.Data, "edges", edgeID(i)), Identity: identity, Seal: seal, Servers: c.addresses.GRPC,
 			Dial: peers.Conn, Port: port, Public: c.addresses.Public, Network: netx.Host(),
 			MaxStaleness: c.cfg.MaxStaleness, TrustedProxies: c.cfg.TrustedProxies,
 			Logger: c.cfg.Logger, Registerer: c.registerer("edge", edgeID(i)),
@@ -249,6 +253,10 @@ func (c *Cluster) assembleEdges(open *listeners) error {
 
 func (c *Cluster) assembleDNS(open *listeners) error {
 	identity, err := c.ca.Identity(pki.RoleDNS, dnsID)
+	if err != nil {
+		return err
+	}
+	seal, err := identity.Keyring()
 	if err != nil {
 		return err
 	}
@@ -275,7 +283,7 @@ func (c *Cluster) assembleDNS(open *listeners) error {
 	peers := dialer(identity)
 	open.add(peers)
 	c.dnsSupply, err = dnsreceive.New(dnsreceive.Config{
-		ID: dnsID, Server: c.dns, Dir: filepath.Join(c.addresses.Data, "dns"), Servers: c.addresses.GRPC,
+		ID: dnsID, Server: c.dns, Dir: filepath.Join(c.addresses.Data, "dns"), Seal: seal, Servers: c.addresses.GRPC,
 		Dial: peers.Conn, Verify: identity.Verify, Logger: c.cfg.Logger.With("component", "dns"),
 	})
 	return err

@@ -1,7 +1,8 @@
 // Package pki is the cluster's own certificate authority and what hangs on it:
 // the certificate that every role shows to the others, the mutual TLS settings
 // made from it, the serving certificates of edges, the signatures of snapshots,
-// and the key that seals secrets in the replicated state.
+// and the keys that seal what lies on disk: secrets in the replicated state, and
+// the caches of roles.
 //
 // A role certificate names its holder by a URI, spiffe://postern/ROLE/ID. Who a
 // peer is follows from that name and the chain to the CA alone, never from the

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 const (
@@ -20,16 +21,17 @@ const (
 )
 
 // ErrSealed is in the error of Open if the secret was sealed with a key that is
-// not here: the node has another pki/sealing.key than the one that sealed it.
-var ErrSealed = errors.New("sealed with a key that is not in pki/sealing.key")
+// not here: the holder has another file of keys than the one that sealed it had.
+var ErrSealed = errors.New("sealed with a key that is not in the file of sealing keys")
 
-// Keyring seals secrets for the replicated state, so that neither the log, nor
-// a raft snapshot, nor a backup of them gives any away. Control-plane nodes hold
-// the same one: it lies beside the CA's key, with which it is made and copied.
+// Keyring seals what must not be readable on disk. There are two kinds: that of
+// the control plane (CA.Keyring), and that of each role's cache
+// (Identity.Keyring).
 //
 // The first key of the file seals, all of them open; a new key in front of the
 // old ones is a rotation.
 type Keyring struct {
+	file string
 	keys []sealingKey
 }
 
@@ -38,10 +40,26 @@ type sealingKey struct {
 	aead cipher.AEAD
 }
 
-// Keyring returns the keyring in the CA's folder, pki/sealing.key, made if it is
-// absent. Several processes may do so at once: all end up with the same one.
+// Keyring returns the keyring of the replicated state, pki/sealing.key in the
+// CA's folder, made if it is absent. It keeps secrets out of the log, of raft
+// snapshots, and of backups of them. Control-plane nodes hold the same one: it
+// lies beside the CA's key, with which it is made and copied.
 func (c *CA) Keyring() (*Keyring, error) {
-	name := filepath.Join(c.dir, "pki", "sealing.key")
+	return LoadOrCreateKeyring(filepath.Join(c.dir, "pki", "sealing.key"))
+}
+
+// Keyring returns the keyring of what the role itself keeps on disk, the file
+// ROLE-ID.seal beside its key, made if it is absent. It is no part of the key,
+// as that changes with each renewal of the certificate and what was sealed
+// before must open afterwards.
+func (i *Identity) Keyring() (*Keyring, error) {
+	return LoadOrCreateKeyring(strings.TrimSuffix(i.keyFile, ".key") + ".seal")
+}
+
+// LoadOrCreateKeyring reads a file of sealing keys (PEM, 32 bytes each), or makes
+// one with a single key: 0600, and never replaced. Several processes may do so at
+// once: all end up with the same one.
+func LoadOrCreateKeyring(name string) (*Keyring, error) {
 	if absent(name) {
 		var key [sealingKeySize]byte
 		_, _ = rand.Read(key[:]) // never fails
@@ -57,6 +75,7 @@ func (c *CA) Keyring() (*Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read sealing key %s: %w", name, err)
 	}
+	k.file = name
 	return k, nil
 }
 
@@ -123,5 +142,5 @@ func (k *Keyring) Open(keyID string, box []byte, place string) ([]byte, error) {
 		}
 		return secret, nil
 	}
-	return nil, fmt.Errorf("open the secret of %s, key %.32q: %w", place, keyID, ErrSealed)
+	return nil, fmt.Errorf("open the secret of %s, key %.32q: %w %s", place, keyID, ErrSealed, k.file)
 }

@@ -113,3 +113,36 @@ func FuzzKeyring(f *testing.F) {
 		}
 	})
 }
+
+// A role's own keyring outlives the renewal of its certificate and key.
+func TestKeyringOfARole(t *testing.T) {
+	ca := newCA(t)
+	ring := func() *Keyring {
+		identity, err := ca.Identity(RoleEdge, "e1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := identity.Keyring()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	id, box := ring().Seal([]byte("secret"), "x")
+	base := filepath.Join(ca.dir, "pki", "edge-e1")
+	for _, name := range []string{base + ".pem", base + ".key"} {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := ring().Open(id, box, "x"); err != nil || string(got) != "secret" {
+		t.Errorf("after a renewal: %q, %v", got, err)
+	}
+	if _, err := keyring(t, ca).Open(id, box, "x"); !errors.Is(err, ErrSealed) {
+		t.Errorf("with the cluster's keyring: %v, want ErrSealed", err)
+	}
+	info, err := os.Stat(base + ".seal")
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("got mode %v, %v, want 0600", info.Mode(), err)
+	}
+}

@@ -42,7 +42,7 @@ func TestLongerBoundIsRegisteredBeforeTheCacheServes(t *testing.T) {
 		if server == "" {
 			return index
 		}
-		_, updates, _ := follow(t, func(cfg *Config) { cfg.Dir, cfg.Places = dir, c.cfg.Places }, server)
+		_, updates, _ := follow(t, func(cfg *Config) { cfg.Dir, cfg.Seal, cfg.Places = dir, testSeal{"k1"}, c.cfg.Places }, server)
 		if server == nobody {
 			<-asked
 		} else {

@@ -16,13 +16,16 @@ import (
 )
 
 // The cache is one file: a magic, then frames of (length, CRC-32C, message
-// CachedSnapshot). The first snapshot is full, those behind it are changes, each
-// with the signature of the set that it leads to; so the file may be cut behind
-// any snapshot and is still a verified state. Appending a change costs one
-// write and one fsync of that change; the file is written anew when the changes
-// outweigh what they changed.
+// SealedFrame), each a message CachedSnapshot inside. The first snapshot is full,
+// those behind it are changes, each with the signature of the set that it leads
+// to; so the file may be cut behind any snapshot and is still a verified state.
+// Appending a change costs one write and one fsync of that change; the file is
+// written anew when the changes outweigh what they changed.
+//
+// The checksum is over what is sealed: it tells a torn write from a key that is
+// not here, which is no reason to drop the file.
 const (
-	cacheMagic = "postern1"
+	cacheMagic = "postern2"
 	// frameLimit is above any message that a stream may carry.
 	frameLimit = 256 << 20
 	// partSize is how much a frame of a rewritten snapshot holds.
@@ -36,25 +39,66 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// Sealer keeps what is on disk from those who have the disk alone.
+type Sealer interface {
+	// Seal encrypts; it says with which key.
+	Seal(plain []byte, place string) (keyID string, box []byte)
+	// Open returns what Seal was given, with the same place.
+	Open(keyID string, box []byte, place string) ([]byte, error)
+}
+
 // errTorn says that what follows in the file is no frame: it ends in the middle
 // of a write, or was damaged. errDamaged is one whose end is known.
 var (
 	errTorn    = errors.New("no valid frame")
 	errDamaged = fmt.Errorf("%w: its content was damaged", errTorn)
+	// errUnopened is a whole frame that is unreadable with the keys at hand.
+	errUnopened = errors.New("sealed frame")
 )
 
 type cache struct {
-	path string
-	f    *os.File
-	size int64 // all frames written so far
-	base int64 // size of the full snapshot
+	envelope *envelope
+	f        *os.File
+	size     int64 // all frames written so far
+	base     int64 // size of the full snapshot
 }
 
-func frame(b []byte, m *syncv1.CachedSnapshot) ([]byte, error) {
+// envelope seals the frames of one carrier's cache.
+type envelope struct {
+	sealer Sealer
+	place  string // no other carrier's or domain's frames open
+}
+
+func (e *envelope) seal(m *syncv1.CachedSnapshot) (*syncv1.SealedFrame, error) {
+	plain, err := proto.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	id, box := e.sealer.Seal(plain, e.place)
+	return &syncv1.SealedFrame{KeyId: id, Box: box}, nil
+}
+
+func (e *envelope) open(f *syncv1.SealedFrame) (*syncv1.CachedSnapshot, error) {
+	plain, err := e.sealer.Open(f.GetKeyId(), f.GetBox(), e.place)
+	m := &syncv1.CachedSnapshot{}
+	if err == nil {
+		err = proto.Unmarshal(plain, m)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnopened, err)
+	}
+	return m, nil
+}
+
+// frame appends a frame to b.
+func (e *envelope) frame(b []byte, m *syncv1.CachedSnapshot) ([]byte, error) {
+	sealed, err := e.seal(m)
+	if err != nil {
+		return nil, err
+	}
 	at := len(b)
 	b = append(b, make([]byte, 8)...)
-	b, err := proto.MarshalOptions{}.MarshalAppend(b, m)
-	if err != nil {
+	if b, err = (proto.MarshalOptions{}).MarshalAppend(b, sealed); err != nil {
 		return nil, err
 	}
 	payload := b[at+8:]
@@ -68,13 +112,14 @@ func frame(b []byte, m *syncv1.CachedSnapshot) ([]byte, error) {
 
 // frames reads frames one by one. end is the offset behind the last one read.
 type frames struct {
-	r   *bufio.Reader
-	end int64
-	max int64 // size of the file: no frame is longer than what is left
+	r        *bufio.Reader
+	envelope *envelope
+	end      int64
+	max      int64 // size of the file: no frame is longer than what is left
 }
 
-func readFrames(r io.Reader, size int64) (*frames, error) {
-	f := &frames{r: bufio.NewReaderSize(r, 64<<10), max: size}
+func readFrames(r io.Reader, size int64, e *envelope) (*frames, error) {
+	f := &frames{r: bufio.NewReaderSize(r, 64<<10), envelope: e, max: size}
 	magic := make([]byte, len(cacheMagic))
 	if _, err := io.ReadFull(f.r, magic); err != nil || string(magic) != cacheMagic {
 		return nil, errTorn
@@ -83,7 +128,8 @@ func readFrames(r io.Reader, size int64) (*frames, error) {
 	return f, nil
 }
 
-// next returns io.EOF behind the last frame and errTorn for anything broken.
+// next returns io.EOF behind the last frame, errTorn for one that is broken, and
+// errUnopened for one whose key is not here.
 func (f *frames) next() (*syncv1.CachedSnapshot, error) {
 	var head [8]byte
 	if _, err := io.ReadFull(f.r, head[:]); err != nil {
@@ -101,11 +147,11 @@ func (f *frames) next() (*syncv1.CachedSnapshot, error) {
 		return nil, errTorn
 	}
 	f.end += int64(len(head)) + length
-	m := &syncv1.CachedSnapshot{}
-	if crc32.Checksum(payload, castagnoli) != binary.BigEndian.Uint32(head[4:]) || proto.Unmarshal(payload, m) != nil {
+	sealed := &syncv1.SealedFrame{}
+	if crc32.Checksum(payload, castagnoli) != binary.BigEndian.Uint32(head[4:]) || proto.Unmarshal(payload, sealed) != nil {
 		return nil, errDamaged
 	}
-	return m, nil
+	return f.envelope.open(sealed)
 }
 
 // outlived says, behind a frame that is damaged, that good ones follow. Every
@@ -126,7 +172,7 @@ func (c *cache) append(durable bool, list ...*syncv1.CachedSnapshot) error {
 	var b []byte
 	for _, m := range list {
 		var err error
-		if b, err = frame(b, m); err != nil {
+		if b, err = c.envelope.frame(b, m); err != nil {
 			return err
 		}
 	}
@@ -144,9 +190,10 @@ func (c *cache) append(durable bool, list ...*syncv1.CachedSnapshot) error {
 }
 
 // replaceCache writes a new file beside the old one and puts it in its place.
-func replaceCache(dir string, write func(put func(*syncv1.CachedSnapshot) error) error) (_ *cache, err error) {
-	c := &cache{path: filepath.Join(dir, cacheFile)}
-	temp := c.path + ".new"
+func replaceCache(dir string, e *envelope, write func(put func(*syncv1.CachedSnapshot) error) error) (_ *cache, err error) {
+	c := &cache{envelope: e}
+	path := filepath.Join(dir, cacheFile)
+	temp := path + ".new"
 	if c.f, err = os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600); err != nil {
 		return nil, err
 	}
@@ -164,7 +211,7 @@ func replaceCache(dir string, write func(put func(*syncv1.CachedSnapshot) error)
 	var b []byte
 	err = write(func(m *syncv1.CachedSnapshot) error {
 		var err error
-		if b, err = frame(b[:0], m); err != nil {
+		if b, err = e.frame(b[:0], m); err != nil {
 			return err
 		}
 		c.size += int64(len(b))
@@ -177,7 +224,7 @@ func replaceCache(dir string, write func(put func(*syncv1.CachedSnapshot) error)
 	if err = c.f.Sync(); err != nil {
 		return nil, err
 	}
-	if err = os.Rename(temp, c.path); err != nil {
+	if err = os.Rename(temp, path); err != nil {
 		return nil, err
 	}
 	c.base = c.size
@@ -220,7 +267,7 @@ func (c *Client) write(ch *change) error {
 		}
 		return c.compact(ch)
 	}
-	fresh, err := replaceCache(c.cfg.Dir, func(put func(*syncv1.CachedSnapshot) error) error {
+	fresh, err := replaceCache(c.cfg.Dir, c.envelope, func(put func(*syncv1.CachedSnapshot) error) error {
 		for _, m := range list {
 			if err := put(m); err != nil {
 				return err
@@ -254,8 +301,8 @@ func (c *Client) compact(ch *change) error {
 	}
 	wanted.commit(&change{update: Update{Index: ch.update.Index, Changed: ch.update.Changed, Removed: ch.update.Removed}, sum: ch.sum})
 	old := io.NewSectionReader(c.cache.f, 0, c.cache.size)
-	fresh, err := replaceCache(c.cfg.Dir, func(put func(*syncv1.CachedSnapshot) error) error {
-		in, err := readFrames(old, c.cache.size)
+	fresh, err := replaceCache(c.cfg.Dir, c.envelope, func(put func(*syncv1.CachedSnapshot) error) error {
+		in, err := readFrames(old, c.cache.size, c.envelope)
 		if err != nil {
 			return err
 		}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/posternhq/postern/internal/sethash"
 	syncv1 "github.com/posternhq/postern/proto/postern/sync/v1"
@@ -35,6 +36,31 @@ func verifySignature(domain int32, index uint64, setHash, signature, _ []byte) e
 		return errors.New("not signed by the test")
 	}
 	return nil
+}
+
+// testSeal has keys by name, the last of which seals; it hides what is sealed, and
+// no more than that.
+type testSeal []string
+
+func (k testSeal) Seal(plain []byte, place string) (string, []byte) {
+	id := k[len(k)-1]
+	return id, mask([]byte(id + "/" + place + "/" + string(plain)))
+}
+
+func (k testSeal) Open(id string, box []byte, place string) ([]byte, error) {
+	plain, ok := bytes.CutPrefix(mask(box), []byte(id+"/"+place+"/"))
+	if !ok || !slices.Contains(k, id) {
+		return nil, errors.New("no such key")
+	}
+	return plain, nil
+}
+
+func mask(b []byte) []byte {
+	b = bytes.Clone(b)
+	for i := range b {
+		b[i] ^= 0x55
+	}
+	return b
 }
 
 // origin is what a server has: it makes verified snapshots.
@@ -127,9 +153,13 @@ func (m *mirror) install(u Update) []Rejection {
 }
 
 func newClient(t testing.TB, dir string, m *mirror) *Client {
+	return newSealedClient(t, dir, m, testSeal{"k1"})
+}
+
+func newSealedClient(t testing.TB, dir string, m *mirror, keys Sealer) *Client {
 	t.Helper()
 	c, err := New(Config{
-		Domain: domain, Carrier: "e1", Places: []Place{{ID: "e1", Kind: "edge"}}, Dir: dir, Servers: []string{"nowhere"},
+		Domain: domain, Carrier: "e1", Places: []Place{{ID: "e1", Kind: "edge"}}, Dir: dir, Seal: keys, Servers: []string{"nowhere"},
 		Dial:   func(string) (grpc.ClientConnInterface, error) { return nil, errors.New("no network") },
 		Verify: verifySignature, Install: m.install,
 	})
@@ -192,6 +222,46 @@ func TestCacheHoldsWhatWasInstalled(t *testing.T) {
 
 // The file is written anew when changes outweigh what they changed, at a cost
 // that is spread over the changes.
+// On disk nothing is readable; the key that is needed may have come to stand
+// behind a newer one; and without it the file is not used but kept, also where
+// only the newest version is sealed with it.
+func TestCacheIsSealed(t *testing.T) {
+	dir := t.TempDir()
+	o := newOrigin()
+	with := func(keys testSeal) *Client {
+		c := newSealedClient(t, dir, &mirror{}, keys)
+		if err := c.restore(); err != nil {
+			t.Fatal(err)
+		}
+		if c.cache != nil {
+			t.Cleanup(func() { _ = c.cache.close() })
+		}
+		return c
+	}
+	c := with(testSeal{"k1"})
+	o.change(map[string]string{"key/AKIAEXAMPLE": "signing-material"})
+	take(t, c, o.full())
+	c = with(testSeal{"k1", "k2"})
+	take(t, c, o.change(map[string]string{"key/AKIAOTHER": "signing-material"}))
+	data, err := os.ReadFile(filepath.Join(dir, cacheFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"AKIA", "signing-material"} {
+		if bytes.Contains(data, []byte(text)) {
+			t.Errorf("%q is in the file as it is", text)
+		}
+	}
+	for _, keys := range []testSeal{{"k1"}, {"k2"}, {"k3"}} {
+		if c := with(keys); c.Index() != 0 {
+			t.Errorf("with %v alone: version %d is used", keys, c.Index())
+		}
+	}
+	if c := with(testSeal{"k2", "k1"}); c.Index() != 2 {
+		t.Errorf("with both keys: version %d, not 2", c.Index())
+	}
+}
+
 func TestCacheStaysSmall(t *testing.T) {
 	dir := t.TempDir()
 	o := newOrigin()
@@ -387,41 +457,69 @@ func TestRemovedFolderServesNothing(t *testing.T) {
 func FuzzSnapshotDecoder(f *testing.F) {
 	dir := f.TempDir()
 	o := newOrigin()
-	c, _ := restart(f, dir, func(body string) bool { return body[0] == '!' })
+	c := newSealedClient(f, dir, &mirror{rejects: func(body string) bool { return body[0] == '!' }}, plainSeal{})
 	o.change(map[string]string{"a": "1", "b": "1"})
 	take(f, c, o.full())
 	take(f, c, o.change(map[string]string{"a": "!2"}))
 	take(f, c, o.change(map[string]string{"c": "3", "b": ""}))
+	if err := c.cache.close(); err != nil {
+		f.Fatal(err)
+	}
 	whole, err := os.ReadFile(filepath.Join(dir, cacheFile))
 	if err != nil {
 		f.Fatal(err)
 	}
+	opened := eachFrame(whole, func(payload []byte) []byte {
+		var sealed syncv1.SealedFrame
+		if err := proto.Unmarshal(payload, &sealed); err != nil {
+			f.Fatal(err)
+		}
+		return sealed.GetBox()
+	})
 	f.Add(whole)
 	f.Add(whole[:len(whole)-1])
+	f.Add(opened)
 	f.Add([]byte(cacheMagic))
 	f.Add([]byte(cacheMagic + "\xff\xff\xff\xff\x00\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		checkReplay(t, data)
-		checkReplay(t, withChecksums(data))
+		checkReplay(t, eachFrame(data, func(payload []byte) []byte { return payload }))
+		checkReplay(t, eachFrame(data, func(payload []byte) []byte {
+			b, err := proto.Marshal(&syncv1.SealedFrame{Box: payload})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}))
 	})
 }
 
-// withChecksums makes the checksums right, so that what is behind them is reached.
-func withChecksums(data []byte) []byte {
-	data = bytes.Clone(data)
+// plainSeal lets the fuzzer reach what is inside.
+type plainSeal struct{}
+
+func (plainSeal) Seal(plain []byte, _ string) (string, []byte)        { return "", plain }
+func (plainSeal) Open(_ string, box []byte, _ string) ([]byte, error) { return box, nil }
+
+// eachFrame replaces what frames hold and makes their checksums right, so that
+// what is behind them is reached.
+func eachFrame(data []byte, payload func([]byte) []byte) []byte {
+	out := []byte(cacheMagic)
 	for at := len(cacheMagic); at+8 <= len(data); {
 		length := int(binary.BigEndian.Uint32(data[at:]))
 		if length > len(data)-at-8 {
-			break
+			return append(out, data[at:]...)
 		}
-		binary.BigEndian.PutUint32(data[at+4:], crc32.Checksum(data[at+8:at+8+length], castagnoli))
+		p := payload(data[at+8 : at+8+length])
+		out = binary.BigEndian.AppendUint32(out, uint32(len(p)))
+		out = binary.BigEndian.AppendUint32(out, crc32.Checksum(p, castagnoli))
+		out = append(out, p...)
 		at += 8 + length
 	}
-	return data
+	return out
 }
 
 func checkReplay(t *testing.T, data []byte) {
-	out := replay(bytes.NewReader(data), int64(len(data)), domain, verifySignature)
+	out := replay(bytes.NewReader(data), int64(len(data)), domain, &envelope{plainSeal{}, ""}, verifySignature)
 	if out.end > int64(len(data)) || out.set.index == 0 && len(out.set.hashes) > 0 {
 		t.Fatalf("end %d of %d, version %d", out.end, len(data), out.set.index)
 	}
@@ -433,7 +531,7 @@ func checkReplay(t *testing.T, data []byte) {
 			t.Fatalf("%s is not what was signed", name)
 		}
 	}
-	again := replay(bytes.NewReader(data[:out.end]), out.end, domain, verifySignature)
+	again := replay(bytes.NewReader(data[:out.end]), out.end, domain, &envelope{plainSeal{}, ""}, verifySignature)
 	if again.broken != nil || again.set.index != out.set.index || !maps.Equal(again.set.hashes, out.set.hashes) {
 		t.Fatalf("cut at its end the file reads differently: %v", again.broken)
 	}

@@ -36,6 +36,8 @@ type Config struct {
 	VPCs []string
 	// Dir is the data folder, made if absent; empty: everything stays in memory.
 	Dir string
+	// Seal keeps the cache in Dir unreadable for others; required with Dir.
+	Seal Sealer
 	// Servers are the addresses of control-plane nodes; any will do.
 	Servers []string
 	// Dial connects to one of them. A connection that is an io.Closer is closed after use.
@@ -105,6 +107,7 @@ type Client struct {
 	cfg      Config
 	instance string
 	removed  bool // as the folder has it
+	envelope *envelope
 
 	// Only Run's goroutine uses these three.
 	set      *set
@@ -129,6 +132,9 @@ func New(cfg Config) (*Client, error) {
 	if len(cfg.Servers) == 0 || len(cfg.Places) == 0 && !cfg.ManualAck {
 		return nil, errors.New("syncclient: a server and a place are required")
 	}
+	if cfg.Dir != "" && cfg.Seal == nil {
+		return nil, errors.New("syncclient: Dir needs Seal, as edges are sent signing keys")
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -149,7 +155,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	cfg.Silence = cmp.Or(cfg.Silence, 5*time.Second)
 	cfg.MaxBackoff = cmp.Or(cfg.MaxBackoff, 5*time.Second)
-	c := &Client{cfg: cfg, set: newSet(), places: slices.Clone(cfg.Places), shown: map[string]uint64{}}
+	c := &Client{cfg: cfg, envelope: &envelope{cfg.Seal, fmt.Sprintf("cache of %s, %s", cfg.Carrier, cfg.Domain)}, set: newSet(), places: slices.Clone(cfg.Places), shown: map[string]uint64{}}
 	var err error
 	if c.instance, c.removed, err = openFolder(cfg.Dir, cfg.Rand); err != nil {
 		return nil, fmt.Errorf("open folder of %s: %w", cfg.Carrier, err)

@@ -13,6 +13,7 @@
 //  3. With a data folder the first Install comes from the cache, whole, before
 //     any server is asked; one that a crash tore is used up to its last verified
 //     state, and one that provably held a later version than it gives is dropped.
+//     The cache is sealed: the keys that edges are sent are not readable in it.
 //  4. Freshness counts from an instant at which this client spoke and of which
 //     the leader has heard since, never from when an answer arrived: a buffer
 //     that was read late proves nothing.

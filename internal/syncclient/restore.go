@@ -29,13 +29,17 @@ type restored struct {
 	previous map[string][]byte // what the last snapshot replaced or removed
 }
 
+func nothing() *restored {
+	return &restored{set: newSet(), bodies: map[string][]byte{}, held: map[string][]byte{}}
+}
+
 type verifier func(domain int32, index uint64, setHash, signature, signer []byte) error
 
 // replay reads a cache as far as it can be verified. It never fails: what is
 // unusable is simply not there.
-func replay(r io.Reader, size int64, domain syncv1.Domain, verify verifier) *restored {
-	out := &restored{set: newSet(), bodies: map[string][]byte{}, held: map[string][]byte{}}
-	in, err := readFrames(r, size)
+func replay(r io.Reader, size int64, domain syncv1.Domain, e *envelope, verify verifier) *restored {
+	out := nothing()
+	in, err := readFrames(r, size, e)
 	if err != nil {
 		out.broken = err
 		return out
@@ -67,6 +71,10 @@ func replay(r io.Reader, size int64, domain syncv1.Domain, verify verifier) *res
 					out.base = in.end
 				}
 			}
+		}
+		if errors.Is(err, errUnopened) {
+			// It may hold a later version than those before it.
+			out = nothing()
 		}
 		if err != nil {
 			out.broken = err
@@ -162,9 +170,9 @@ func (c *Client) restore() error {
 		_ = f.Close()
 		return fmt.Errorf("open cache: %w", err)
 	}
-	out := replay(f, info.Size(), c.cfg.Domain, c.cfg.Verify)
+	out := replay(f, info.Size(), c.cfg.Domain, c.envelope, c.cfg.Verify)
 	if out.broken != nil {
-		c.cfg.Logger.Warn("cache damaged; using it up to its last verified state", "version", out.set.index, "error", out.broken)
+		c.cfg.Logger.Warn("cache not readable to its end; used up to its last verified state", "version", out.set.index, "error", out.broken)
 	}
 	if out.outdated {
 		// To serve an older version than was acknowledged would be wrong; to serve
@@ -174,7 +182,7 @@ func (c *Client) restore() error {
 	}
 	if out.set.index == 0 {
 		// The file stays until a snapshot replaces it: it may be good under
-		// another CA than the one that is trusted now.
+		// another CA than the one that is trusted now, or another key.
 		_ = f.Close()
 		return nil
 	}
@@ -182,7 +190,7 @@ func (c *Client) restore() error {
 		_ = f.Close()
 		return fmt.Errorf("cut cache: %w", err)
 	}
-	c.cache = &cache{path: path, f: f, size: out.end, base: out.base}
+	c.cache = &cache{envelope: c.envelope, f: f, size: out.end, base: out.base}
 	c.set = out.set
 	for _, u := range out.updates() {
 		c.use(u)

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	enc "encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -22,9 +25,13 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
+	"github.com/posternhq/postern/internal/pki"
+	"github.com/posternhq/postern/internal/sigv4"
 	iamv1 "github.com/posternhq/postern/proto/postern/iam/v1"
 	stsv1 "github.com/posternhq/postern/proto/postern/sts/v1"
+	syncv1 "github.com/posternhq/postern/proto/postern/sync/v1"
 	"github.com/posternhq/postern/test/optional"
 	"github.com/posternhq/postern/test/procs"
 	"github.com/posternhq/postern/test/tenant"
@@ -288,6 +295,59 @@ func signedMethod(t *testing.T, c *procs.Cluster, w *tenant.Tenant) {
 	}
 }
 
+// sealedKeys looks for the signing keys that an edge was sent: they are in its
+// cache once that is opened with the edge's own key, and in no file as they are.
+func sealedKeys(t *testing.T, c *procs.Cluster, edge *procs.Process, credentials []credential) {
+	t.Helper()
+	keyring, err := pki.LoadOrCreateKeyring(filepath.Join(c.Dir, "pki", "edge-"+edge.ID+".seal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(edge.Dir, "snapshot.cache"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const magic, head = 8, 8 // head: length and checksum
+	var opened []byte
+	for at := magic; at < len(data); {
+		end := at + head + int(enc.BigEndian.Uint32(data[at:]))
+		var sealed syncv1.SealedFrame
+		if err := proto.Unmarshal(data[at+head:end], &sealed); err != nil {
+			t.Fatal(err)
+		}
+		plain, err := keyring.Open(sealed.GetKeyId(), sealed.GetBox(), "cache of "+edge.ID+", DOMAIN_EDGE")
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened, at = append(opened, plain...), end
+	}
+	var files [][]byte
+	for _, root := range []string{edge.Dir, edge.Log} {
+		err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+			if err != nil || !entry.Type().IsRegular() {
+				return err
+			}
+			data, err := os.ReadFile(name)
+			files = append(files, data)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, credential := range credentials {
+		key := sigv4.DeriveKey(credential.secret, time.Now().UTC().Format("20060102"), "us-west-2", "execute-api")
+		if !bytes.Contains(opened, key[:]) {
+			t.Errorf("%s was not sent today's signing key of %s", edge.ID, credential.id)
+		}
+		for _, file := range files {
+			if bytes.Contains(file, key[:]) {
+				t.Errorf("a signing key of %s lies on the disk of %s", credential.id, edge.ID)
+			}
+		}
+	}
+}
+
 func ownPolicy(effect string) string {
 	return `{"Version":"2012-10-17","Statement":{"Effect":"` + effect + `","Action":"execute-api:Invoke","Resource":"*"}}`
 }
@@ -368,6 +428,16 @@ func TestSignedCalls(t *testing.T) {
 
 	if err := procs.KillAll(append(c.Nodes, c.Edges...)...); err != nil {
 		t.Fatal(err)
+	}
+	for _, edge := range c.Edges {
+		sealedKeys(t, c, edge, credentials)
+	}
+	// What was sealed before a renewal of its certificate opens after it.
+	renewed := filepath.Join(c.Dir, "pki", "edge-"+c.Edges[0].ID)
+	for _, name := range []string{renewed + ".pem", renewed + ".key"} {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := procs.StartAll(within(t, patience), c.Edges...); err != nil {
 		t.Fatal(err)

@@ -1298,6 +1298,60 @@ func (x *CachedSnapshot) GetRejected() []string {
 	return nil
 }
 
+// SealedFrame is how a CachedSnapshot lies on disk: encrypted, because edges are
+// sent derived signing keys.
+type SealedFrame struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	KeyId         string                 `protobuf:"bytes,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	Box           []byte                 `protobuf:"bytes,2,opt,name=box,proto3" json:"box,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SealedFrame) Reset() {
+	*x = SealedFrame{}
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SealedFrame) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SealedFrame) ProtoMessage() {}
+
+func (x *SealedFrame) ProtoReflect() protoreflect.Message {
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SealedFrame.ProtoReflect.Descriptor instead.
+func (*SealedFrame) Descriptor() ([]byte, []int) {
+	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *SealedFrame) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *SealedFrame) GetBox() []byte {
+	if x != nil {
+		return x.Box
+	}
+	return nil
+}
+
 type SignCertificateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// PKCS #10, DER.
@@ -1308,7 +1362,7 @@ type SignCertificateRequest struct {
 
 func (x *SignCertificateRequest) Reset() {
 	*x = SignCertificateRequest{}
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[15]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1374,7 @@ func (x *SignCertificateRequest) String() string {
 func (*SignCertificateRequest) ProtoMessage() {}
 
 func (x *SignCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[15]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1387,7 @@ func (x *SignCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignCertificateRequest.ProtoReflect.Descriptor instead.
 func (*SignCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SignCertificateRequest) GetCsr() []byte {
@@ -1353,7 +1407,7 @@ type SignCertificateResponse struct {
 
 func (x *SignCertificateResponse) Reset() {
 	*x = SignCertificateResponse{}
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[16]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1365,7 +1419,7 @@ func (x *SignCertificateResponse) String() string {
 func (*SignCertificateResponse) ProtoMessage() {}
 
 func (x *SignCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_postern_sync_v1_sync_proto_msgTypes[16]
+	mi := &file_postern_sync_v1_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1378,7 +1432,7 @@ func (x *SignCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignCertificateResponse.ProtoReflect.Descriptor instead.
 func (*SignCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{16}
+	return file_postern_sync_v1_sync_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SignCertificateResponse) GetChain() [][]byte {
@@ -1478,7 +1532,10 @@ const file_postern_sync_v1_sync_proto_rawDesc = "" +
 	"\n" +
 	"rejections\x18\x03 \x01(\bR\n" +
 	"rejections\x12\x1a\n" +
-	"\brejected\x18\x04 \x03(\tR\brejected\"*\n" +
+	"\brejected\x18\x04 \x03(\tR\brejected\"6\n" +
+	"\vSealedFrame\x12\x15\n" +
+	"\x06key_id\x18\x01 \x01(\tR\x05keyId\x12\x10\n" +
+	"\x03box\x18\x02 \x01(\fR\x03box\"*\n" +
 	"\x16SignCertificateRequest\x12\x10\n" +
 	"\x03csr\x18\x01 \x01(\fR\x03csr\"/\n" +
 	"\x17SignCertificateResponse\x12\x14\n" +
@@ -1505,7 +1562,7 @@ func file_postern_sync_v1_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_postern_sync_v1_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_postern_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_postern_sync_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_postern_sync_v1_sync_proto_goTypes = []any{
 	(Domain)(0),                     // 0: postern.sync.v1.Domain
 	(*SubscribeRequest)(nil),        // 1: postern.sync.v1.SubscribeRequest
@@ -1523,15 +1580,16 @@ var file_postern_sync_v1_sync_proto_goTypes = []any{
 	(*Refused)(nil),                 // 13: postern.sync.v1.Refused
 	(*Query)(nil),                   // 14: postern.sync.v1.Query
 	(*CachedSnapshot)(nil),          // 15: postern.sync.v1.CachedSnapshot
-	(*SignCertificateRequest)(nil),  // 16: postern.sync.v1.SignCertificateRequest
-	(*SignCertificateResponse)(nil), // 17: postern.sync.v1.SignCertificateResponse
-	nil,                             // 18: postern.sync.v1.Hello.HashesEntry
-	(*v1.Decision)(nil),             // 19: postern.edge.v1.Decision
-	(*v1.DecisionSearch)(nil),       // 20: postern.edge.v1.DecisionSearch
-	(*v11.Explanation)(nil),         // 21: postern.dns.v1.Explanation
-	(*v11.Progress)(nil),            // 22: postern.dns.v1.Progress
-	(*v11.Question)(nil),            // 23: postern.dns.v1.Question
-	(*v11.ProgressQuestion)(nil),    // 24: postern.dns.v1.ProgressQuestion
+	(*SealedFrame)(nil),             // 16: postern.sync.v1.SealedFrame
+	(*SignCertificateRequest)(nil),  // 17: postern.sync.v1.SignCertificateRequest
+	(*SignCertificateResponse)(nil), // 18: postern.sync.v1.SignCertificateResponse
+	nil,                             // 19: postern.sync.v1.Hello.HashesEntry
+	(*v1.Decision)(nil),             // 20: postern.edge.v1.Decision
+	(*v1.DecisionSearch)(nil),       // 21: postern.edge.v1.DecisionSearch
+	(*v11.Explanation)(nil),         // 22: postern.dns.v1.Explanation
+	(*v11.Progress)(nil),            // 23: postern.dns.v1.Progress
+	(*v11.Question)(nil),            // 24: postern.dns.v1.Question
+	(*v11.ProgressQuestion)(nil),    // 25: postern.dns.v1.ProgressQuestion
 }
 var file_postern_sync_v1_sync_proto_depIdxs = []int32{
 	2,  // 0: postern.sync.v1.SubscribeRequest.hello:type_name -> postern.sync.v1.Hello
@@ -1540,26 +1598,26 @@ var file_postern_sync_v1_sync_proto_depIdxs = []int32{
 	8,  // 3: postern.sync.v1.SubscribeRequest.answer:type_name -> postern.sync.v1.Answer
 	0,  // 4: postern.sync.v1.Hello.domain:type_name -> postern.sync.v1.Domain
 	3,  // 5: postern.sync.v1.Hello.places:type_name -> postern.sync.v1.PlaceInfo
-	18, // 6: postern.sync.v1.Hello.hashes:type_name -> postern.sync.v1.Hello.HashesEntry
+	19, // 6: postern.sync.v1.Hello.hashes:type_name -> postern.sync.v1.Hello.HashesEntry
 	5,  // 7: postern.sync.v1.Ack.versions:type_name -> postern.sync.v1.PlaceVersion
 	7,  // 8: postern.sync.v1.Nack.rejections:type_name -> postern.sync.v1.Rejection
-	19, // 9: postern.sync.v1.Answer.decision:type_name -> postern.edge.v1.Decision
-	20, // 10: postern.sync.v1.Answer.search:type_name -> postern.edge.v1.DecisionSearch
-	21, // 11: postern.sync.v1.Answer.explanation:type_name -> postern.dns.v1.Explanation
-	22, // 12: postern.sync.v1.Answer.progress:type_name -> postern.dns.v1.Progress
+	20, // 9: postern.sync.v1.Answer.decision:type_name -> postern.edge.v1.Decision
+	21, // 10: postern.sync.v1.Answer.search:type_name -> postern.edge.v1.DecisionSearch
+	22, // 11: postern.sync.v1.Answer.explanation:type_name -> postern.dns.v1.Explanation
+	23, // 12: postern.sync.v1.Answer.progress:type_name -> postern.dns.v1.Progress
 	10, // 13: postern.sync.v1.SubscribeResponse.snapshot:type_name -> postern.sync.v1.Snapshot
 	12, // 14: postern.sync.v1.SubscribeResponse.current:type_name -> postern.sync.v1.Current
 	13, // 15: postern.sync.v1.SubscribeResponse.refused:type_name -> postern.sync.v1.Refused
 	14, // 16: postern.sync.v1.SubscribeResponse.query:type_name -> postern.sync.v1.Query
 	11, // 17: postern.sync.v1.Snapshot.resources:type_name -> postern.sync.v1.Resource
-	23, // 18: postern.sync.v1.Query.name:type_name -> postern.dns.v1.Question
-	24, // 19: postern.sync.v1.Query.progress:type_name -> postern.dns.v1.ProgressQuestion
+	24, // 18: postern.sync.v1.Query.name:type_name -> postern.dns.v1.Question
+	25, // 19: postern.sync.v1.Query.progress:type_name -> postern.dns.v1.ProgressQuestion
 	0,  // 20: postern.sync.v1.CachedSnapshot.domain:type_name -> postern.sync.v1.Domain
 	10, // 21: postern.sync.v1.CachedSnapshot.snapshot:type_name -> postern.sync.v1.Snapshot
 	1,  // 22: postern.sync.v1.EdgeSync.Subscribe:input_type -> postern.sync.v1.SubscribeRequest
-	16, // 23: postern.sync.v1.EdgeSync.SignCertificate:input_type -> postern.sync.v1.SignCertificateRequest
+	17, // 23: postern.sync.v1.EdgeSync.SignCertificate:input_type -> postern.sync.v1.SignCertificateRequest
 	9,  // 24: postern.sync.v1.EdgeSync.Subscribe:output_type -> postern.sync.v1.SubscribeResponse
-	17, // 25: postern.sync.v1.EdgeSync.SignCertificate:output_type -> postern.sync.v1.SignCertificateResponse
+	18, // 25: postern.sync.v1.EdgeSync.SignCertificate:output_type -> postern.sync.v1.SignCertificateResponse
 	24, // [24:26] is the sub-list for method output_type
 	22, // [22:24] is the sub-list for method input_type
 	22, // [22:22] is the sub-list for extension type_name
@@ -1601,7 +1659,7 @@ func file_postern_sync_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_postern_sync_v1_sync_proto_rawDesc), len(file_postern_sync_v1_sync_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
