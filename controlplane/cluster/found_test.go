@@ -111,6 +111,28 @@ func TestForgottenVoterIsRefused(t *testing.T) {
 	}
 }
 
+// A peer may introduce itself while a node ends; the folder is then no longer
+// that node's to write.
+func TestStoppedNodeLeavesItsFolder(t *testing.T) {
+	l := newLab(t, nil)
+	l.start("n1")
+	l.ready()
+	n := l.nodes["n1"]
+	l.stop("n1")
+	path := filepath.Join(l.folder("n1"), "identity.json")
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = n.PeerServer().Introduce(ctx(t), &clusterv1.IntroduceRequest{Id: "n9", Instance: "late"})
+	if status.Code(err) != codes.Unavailable {
+		t.Errorf("a stopped node answers an introduction with %v", err)
+	}
+	if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
+		t.Errorf("it then holds %s, %v", after, err)
+	}
+}
+
 func TestLostLogIsRefused(t *testing.T) {
 	l := newLab(t, nil)
 	l.start("n1")

@@ -29,7 +29,8 @@ type identity struct {
 type identityFile struct {
 	path string
 
-	mu sync.Mutex
+	mu     sync.Mutex
+	closed bool
 	identity
 }
 
@@ -103,8 +104,19 @@ func (f *identityFile) forget(member func(id string) bool) error {
 	return f.write()
 }
 
+// close ends all writing: peers may still be introducing themselves when the
+// folder is somebody else's already.
+func (f *identityFile) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+}
+
 // write replaces the file: after a crash there is the old one or the new one.
 func (f *identityFile) write() error {
+	if f.closed {
+		return ErrStopped
+	}
 	data, err := json.MarshalIndent(&f.identity, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode the node's identity: %w", err)

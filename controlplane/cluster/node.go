@@ -95,6 +95,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	defer n.refuseQueued()
 	// Also when raft never starts, its listener is this node's to close.
 	defer n.gate.close()
+	defer n.identity.close()
 
 	inner, err := n.cfg.OpenLog(n.cfg.Dir)
 	if err != nil {

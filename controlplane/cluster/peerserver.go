@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -66,6 +67,8 @@ func (s *PeerServer) meet(id, instance string) error {
 		return status.Errorf(codes.FailedPrecondition, "id %s is this node's own", id)
 	}
 	switch known, err := s.node.meet(id, instance); {
+	case errors.Is(err, ErrStopped):
+		return status.Error(codes.Unavailable, err.Error())
 	case err != nil:
 		return status.Error(codes.Internal, err.Error())
 	case known != instance:
